@@ -1,0 +1,95 @@
+# One door for everything. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .make
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+ARGS ?=
+
+# ---------------------------------------------------------------- set up
+
+.PHONY: setup
+setup: $(STAMPS)/setup $(STAMPS)/triton triton_repo/magika/1/model.onnx ## the gateway and the managed Triton, without development tools
+
+$(STAMPS)/venv:
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(STAMPS)/setup: $(STAMPS)/venv pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt --editable '.[cpu]'
+	@touch $@
+
+# Where the platform has no Triton (aarch64, macOS) the build says so, and `--engine onnx` serves.
+$(STAMPS)/triton: $(STAMPS)/setup service/runner/runtime.py constraints.txt
+	$(BIN)/python -m service.runner.runtime build --into .triton --constraints constraints.txt
+	@touch $@
+
+triton_repo/magika/1/model.onnx: $(STAMPS)/setup
+	$(BIN)/python -m models package magika
+
+$(STAMPS)/dev: $(STAMPS)/setup
+	$(PIP) install --constraint constraints.txt --editable '.[cpu,export,dev]'
+	@touch $@
+
+.PHONY: constraints
+constraints: ## refresh constraints.txt: the newest of everything that pyproject.toml allows
+	rm -rf .make/fresh && $(PYTHON) -m venv .make/fresh
+	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev]' 'numpy<2.5'
+	{ echo "# Made by 'make constraints'; everything that set up and tests install, pinned."; \
+	  .make/fresh/bin/pip freeze --exclude-editable | grep -v -e ' @ ' | sed 's/+cpu$$//'; } > constraints.txt
+	rm -rf .make/fresh
+
+.PHONY: system-deps
+system-deps: ## what apt brings for browser tests and load tools (root)
+	@command -v chromium wrk nghttp >/dev/null && command -v prometheus >/dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    chromium wrk nghttp2-client prometheus >/dev/null; }
+
+# ---------------------------------------------------------------- run
+
+.PHONY: serve
+serve: setup ## serve triton_repo/ on http://127.0.0.1:3000 (ARGS='--port 8080' passes flags)
+	exec $(BIN)/lupine serve $(ARGS)
+
+# ---------------------------------------------------------------- check
+
+.PHONY: lint
+lint: $(STAMPS)/dev ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMPS)/dev ## write the code as the formatter has it
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+.PHONY: test
+test: setup lint ## everything that a change must pass (ARGS='-k name' picks tests)
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --format=total | sed 's/^/coverage: /; s/$$/ %/'
+
+# ---------------------------------------------------------------- evidence
+
+.PHONY: evidence-%
+evidence-%: setup $(STAMPS)/dev ## reproduce a published figure; topics below
+	$(BIN)/python -m benchmarks.evidence $*
+
+# ---------------------------------------------------------------- the rest
+
+.PHONY: clean
+clean: ## remove what the targets above made
+	rm -rf $(VENV) .triton $(STAMPS) .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	  .import_linter_cache *.egg-info triton_repo/magika/1
+
+.PHONY: help
+help:
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+	@echo
+	@echo "evidence topics:" && ls benchmarks/evidence/ 2>/dev/null | sed -n 's/^\([a-z_]*\)\.py$$/\1/p' | grep -v '^_' | tr _ - | sed 's/^/  evidence-/'

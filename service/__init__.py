@@ -1,0 +1,1 @@
+"""Lupine: a model-serving gateway that speaks the Open Inference Protocol in front of Triton."""

@@ -1,0 +1,1 @@
+"""Typed task APIs: file bytes in, a meaning out, over the data plane."""

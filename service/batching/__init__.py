@@ -1,0 +1,1 @@
+"""Many requests into one run of the engine, and its answer apart again."""

@@ -1,0 +1,190 @@
+"""The queues in front of an engine: one per servable, trailing shapes, outputs and parameters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from service.batching import merge
+from service.batching.policy import members_to_cut
+from service.errors import EngineError, LupineError, ShedError
+from service.protocol.messages import Parameter, Servable, Tensor
+from service.protocol.ports import Engine
+
+Outputs = Mapping[str, Tensor]
+
+
+class Observer(Protocol):
+    """Hears what the batcher does."""
+
+    def batch_sent(self, servable: Servable, rows: int, waits: Sequence[float]) -> None:
+        """A batch of `rows` left the queue; its members had waited so many seconds."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Member:
+    inputs: Mapping[str, Tensor]
+    rows: int
+    deadline: float
+    future: asyncio.Future[Outputs]
+    queued: float = field(default_factory=time.monotonic)
+
+
+class Batcher:
+    """Merges concurrent requests for the same servable into runs of the engine.
+
+    Args:
+        engine: what runs the batches.
+        observer: hears of each batch.
+        max_in_flight: batches per queue that the engine may work on at once.
+        max_waiting: members that may wait in one queue.
+    """
+
+    def __init__(
+        self, engine: Engine, observer: Observer, *, max_in_flight: int, max_waiting: int
+    ) -> None:
+        self._engine = engine
+        self._observer = observer
+        self._max_in_flight = max_in_flight
+        self._max_waiting = max_waiting
+        self._queues: dict[object, _Queue] = {}
+
+    async def infer(
+        self,
+        servable: Servable,
+        inputs: Mapping[str, Tensor],
+        outputs: Sequence[str],
+        *,
+        rows: int,
+        parameters: Mapping[str, Parameter],
+        deadline: float,
+    ) -> Outputs:
+        """The named outputs for `inputs`, which are valid and have `rows` rows.
+
+        Raises:
+            ShedError: the queue is full.
+            EngineError: the engine fails on this input, also when it is run alone.
+            LupineError: whatever else the engine raises.
+        """
+        if servable.policy.batching != "gateway" or servable.max_batch_size == 0:
+            self._observer.batch_sent(servable, rows, (0.0,))
+            return await self._engine.infer(
+                servable, inputs, outputs, parameters=parameters, deadline=deadline
+            )
+        key = (
+            id(servable),  # the queue keeps the servable alive, so no other takes its id
+            tuple(outputs),
+            tuple(sorted((n, t.datatype.name, t.shape[1:]) for n, t in inputs.items())),
+            tuple(sorted(parameters.items())) if parameters else (),
+        )
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = _Queue(self, key, servable, tuple(outputs), parameters)
+        return await queue.submit(inputs, rows, deadline)
+
+
+class _Queue:
+    """Owns the members that may share a batch. Vanishes when it is idle."""
+
+    def __init__(
+        self,
+        batcher: Batcher,
+        key: object,
+        servable: Servable,
+        outputs: tuple[str, ...],
+        parameters: Mapping[str, Parameter],
+    ) -> None:
+        self._batcher = batcher
+        self._key = key
+        self._servable = servable
+        self._outputs = outputs
+        self._parameters = parameters
+        self._waiting: deque[_Member] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self._pump_due = False
+
+    async def submit(self, inputs: Mapping[str, Tensor], rows: int, deadline: float) -> Outputs:
+        limit = self._batcher._max_waiting  # noqa: SLF001 - one owner, two classes
+        if len(self._waiting) >= limit:
+            raise ShedError(
+                f"{limit} requests wait for model {self._servable.name!r}, its limit: retry later",
+                reason="queue_full",
+            )
+        loop = asyncio.get_running_loop()
+        member = _Member(inputs=inputs, rows=rows, deadline=deadline, future=loop.create_future())
+        self._waiting.append(member)
+        self._pump_soon()
+        return await member.future
+
+    def _pump_soon(self) -> None:
+        # At the end of this turn of the loop: what arrived in the same turn goes together.
+        if not self._pump_due:
+            self._pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        now = time.monotonic()
+        # Nobody waits for these any more: they are never computed.
+        gone = [m for m in self._waiting if m.future.done() or m.deadline <= now]
+        if gone:
+            self._waiting = deque(m for m in self._waiting if m not in gone)
+        while count := members_to_cut(
+            (member.rows for member in self._waiting),
+            max_rows=self._servable.max_batch_size,
+            in_flight=len(self._running),
+            max_in_flight=self._batcher._max_in_flight,  # noqa: SLF001 - one owner, two classes
+        ):
+            members = [self._waiting.popleft() for _ in range(count)]
+            task = asyncio.get_running_loop().create_task(self._run(members))
+            self._running.add(task)
+            task.add_done_callback(self._ran)
+        if not self._waiting and not self._running:
+            self._batcher._queues.pop(self._key, None)  # noqa: SLF001 - one owner, two classes
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._pump_soon()
+
+    async def _run(self, members: list[_Member]) -> None:
+        now = time.monotonic()
+        self._batcher._observer.batch_sent(  # noqa: SLF001 - one owner, two classes
+            self._servable, sum(m.rows for m in members), [now - m.queued for m in members]
+        )
+        try:
+            parts = await self._infer(members)
+        except EngineError as error:
+            if len(members) == 1:
+                _fail(members, error)
+            else:  # one bad member harms no stranger: each is tried alone
+                await asyncio.gather(*(self._run([member]) for member in members))
+        except LupineError as error:
+            _fail(members, error)
+        except BaseException as error:
+            # A defect of an engine: nobody may be left waiting, and it must be seen.
+            _fail(members, EngineError(f"the engine broke: {type(error).__name__}: {error}"))
+            raise
+        else:
+            for member, part in zip(members, parts, strict=True):
+                if not member.future.done():
+                    member.future.set_result(part)
+
+    async def _infer(self, members: Sequence[_Member]) -> list[Outputs]:
+        outputs = await self._batcher._engine.infer(  # noqa: SLF001 - one owner, two classes
+            self._servable,
+            merge.concat([member.inputs for member in members]),
+            self._outputs,
+            parameters=self._parameters,
+            deadline=max(member.deadline for member in members),
+        )
+        return merge.split(outputs, [member.rows for member in members])
+
+
+def _fail(members: Sequence[_Member], error: LupineError) -> None:
+    for member in members:
+        if not member.future.done():
+            member.future.set_exception(error)

@@ -1,0 +1,117 @@
+"""The BentoML service `Gateway`: what `bentoml serve service.bento:Gateway` and the bento start.
+
+Importing this module does nothing. In the supervisor `on_deployment` makes the private folder and
+starts the guardian of tritonserver; each worker builds a `service.gateway.Gateway`, which
+answers `/v2/` ahead of BentoML's middleware.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import bentoml
+from _bentoml_sdk import Service
+
+from service import settings as settings_module
+from service.frontends import http_protocol
+from service.frontends.http import PREFIX, Scope, Send
+from service.frontends.http_body import Receive
+from service.gateway import Gateway as Parts
+from service.gateway import prepare_worker
+from service.runner import deployment, lifeline
+
+_METRICS = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class GatewayService(Service[Any]):
+    """BentoML's service, with the data plane in front of its middleware."""
+
+    parts: Parts
+
+    def inject_config(self) -> None:
+        """Let our settings decide what BentoML's own would: address, workers, what is off."""
+        settings, _ = settings_module.load()
+        self.config.update(
+            workers=deployment.worker_count(settings),
+            http={"host": settings.server.host, "port": settings.server.port},
+            traffic={"timeout": 3600},  # deadlines are ours
+            metrics={"enabled": False},
+            logging={"access": {"enabled": False}},
+            runner_probe={"enabled": False},
+        )
+        super().inject_config()
+
+    def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
+        """The worker's application."""
+        settings, _ = settings_module.load()
+        run_dir = deployment.run_dir(settings)
+        prepare_worker(run_dir)
+        http_protocol.install(settings.server)
+        self.parts = Parts(settings, run_dir)
+        return _Front(self.parts, super().to_asgi(is_main))
+
+
+class _Front:
+    """Sends each request to the data plane or to BentoML."""
+
+    def __init__(self, parts: Parts, bento: Any) -> None:
+        self._parts = parts
+        self._bento = bento
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        if scope["type"] == "http" and (path.startswith(f"{PREFIX}/") or path == PREFIX):
+            await self._parts.http(scope, receive, send)
+        elif scope["type"] == "http" and path == "/metrics":
+            await _metrics(self._parts, send)
+        else:
+            await self._bento(scope, receive, send)
+
+
+async def _metrics(parts: Parts, send: Send) -> None:
+    body = await parts.metrics()
+    head = [(b"content-type", _METRICS), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+@bentoml.service(name="Gateway", service_class=GatewayService)
+class Gateway:
+    """Models over the Open Inference Protocol, and typed task APIs."""
+
+    bento_service: GatewayService
+
+    @bentoml.on_deployment
+    def deploy() -> None:  # type: ignore[misc]  # BentoML calls it on the class
+        """Once, in the supervisor, before any worker."""
+        deployment.deploy()
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """In each worker."""
+        await self.bento_service.parts.start()
+        run_dir = Path(os.environ[settings_module.variable("run_dir")])
+        self._orphaned = asyncio.get_running_loop().create_task(_quit_with_supervisor(run_dir))
+        deployment.announce(run_dir)
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """In each worker, after the requests in flight."""
+        self._orphaned.cancel()
+        await self.bento_service.parts.stop()
+
+    async def __is_ready__(self) -> bool:
+        """For BentoML's /readyz."""
+        return await self.bento_service.parts.dataplane.ready()
+
+
+async def _quit_with_supervisor(run_dir: Path) -> None:
+    """Drain and exit when the supervisor is gone, by whatever death."""
+    await lifeline.gone(run_dir)
+    sys.stderr.write("lupine: the supervisor is gone; this worker drains and exits\n")
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""What runs models, behind `protocol.ports.Engine`."""

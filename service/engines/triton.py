@@ -1,0 +1,254 @@
+"""Tritonserver over gRPC: the managed one, or one or several that run elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from service.errors import (
+    ConfigurationError,
+    DeadlineError,
+    EngineError,
+    InvalidRequestError,
+    LupineError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+from service.protocol.messages import ModelState, Parameter, Servable, Snapshot, Tensor
+from service.repository import config as model_config
+from service.repository.ledger import Ledger
+from service.wires import oip_proto
+
+_OPTIONS = [
+    # Bounded where bytes enter the gateway; between us and our engine nothing is too long.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A restarted server is found again within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+_CONTROL_SECONDS = 120.0  # a load starts a process and optimises a graph
+_ASK_SECONDS = 5.0
+_CONCURRENT_QUESTIONS = 16
+
+_ERRORS: dict[grpc.StatusCode, type[LupineError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.CANCELLED: UnavailableError,
+    grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
+}
+
+
+def _error(failure: grpc.aio.AioRpcError) -> LupineError:
+    kind = _ERRORS.get(failure.code(), EngineError)
+    text = (failure.details() or failure.code().name)[:2000]
+    if kind is UnavailableError:
+        return UnavailableError(f"Triton is not available: {text}")
+    return kind(text)
+
+
+class TritonEngine:
+    """Speaks to every Triton that `endpoints` names, in turn.
+
+    Args:
+        endpoints: the `HOST:PORT` of each server's gRPC, asked again whenever one is needed: a
+            restarted server may have moved. Empty while there is none.
+        ledger: where orders are written down, for the workers and for a Triton that restarts.
+    """
+
+    name = "triton"
+
+    def __init__(self, endpoints: Callable[[], Sequence[str]], ledger: Ledger) -> None:
+        self._endpoints = endpoints
+        self._ledger = ledger
+        self._servers: dict[str, _Server] = {}
+        self._turn = 0
+
+    async def start(self) -> None:
+        """Make sure that a Triton answers."""
+        for _ in range(50):
+            if await self.healthy():
+                return
+            await asyncio.sleep(0.1)
+        raise ConfigurationError(f"no Triton answers at {', '.join(self._endpoints()) or 'all'}")
+
+    async def stop(self) -> None:
+        """Close the connections; Triton itself is the guardian's."""
+        servers, self._servers = self._servers, {}
+        for server in servers.values():
+            await server.channel.close()
+
+    async def healthy(self) -> bool:
+        """Whether at least one Triton says that it is live."""
+        try:
+            for server in self._all():
+                if await server.live():
+                    return True
+        except UnavailableError:
+            return False
+        return False
+
+    async def snapshot(self) -> Snapshot:
+        """The index of the first Triton that answers, and the config of each READY version."""
+        snapshot: Snapshot = await self._first(_Server.snapshot)
+        return snapshot
+
+    async def infer(
+        self,
+        servable: Servable,
+        inputs: Mapping[str, Tensor],
+        outputs: Sequence[str],
+        *,
+        parameters: Mapping[str, Parameter],
+        deadline: float,
+    ) -> Mapping[str, Tensor]:
+        """Run one batch on the exact version."""
+        message = oip_proto.encode_request(servable, inputs, outputs, parameters)
+        servers = self._all()
+        self._turn += 1
+        server = servers[self._turn % len(servers)]
+        timeout = None if math.isinf(deadline) else max(deadline - time.monotonic(), 0.001)
+        try:
+            answer = await server.stub.ModelInfer(message, timeout=timeout)
+        except grpc.aio.AioRpcError as failure:
+            raise _error(failure) from None
+        return oip_proto.decode_outputs(answer)
+
+    async def load(self, model: str) -> None:
+        """Load the model on every Triton."""
+        await self._control(
+            lambda s: s.stub.RepositoryModelLoad(
+                service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=_CONTROL_SECONDS
+            )
+        )
+        self._ledger.record(model, loaded=True)
+
+    async def unload(self, model: str) -> None:
+        """Unload the model from every Triton."""
+        known = {state.name for state in (await self.snapshot()).index}
+        if model not in known:  # Triton itself says yes to unloading anything
+            raise NotFoundError(f"the repository has no model {model!r:.200}")
+        await self._control(
+            lambda s: s.stub.RepositoryModelUnload(
+                service_pb2.RepositoryModelUnloadRequest(model_name=model),
+                timeout=_CONTROL_SECONDS,
+            )
+        )
+        self._ledger.record(model, loaded=False)
+
+    async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
+        """Triton's own statistics, of the first server that answers."""
+        found: Sequence[Mapping[str, Any]] = await self._first(
+            lambda server: server.statistics(model, version)
+        )
+        return found
+
+    def _all(self) -> list[_Server]:
+        """The servers that there are now; connections to those that went away are closed."""
+        addresses = self._endpoints()
+        if not addresses:
+            raise UnavailableError("Triton is not running: it is being restarted")
+        if self._servers.keys() != set(addresses):
+            for gone in self._servers.keys() - set(addresses):
+                task = asyncio.get_running_loop().create_task(
+                    self._servers.pop(gone).channel.close(grace=1.0)
+                )
+                task.add_done_callback(lambda _: None)
+            for address in addresses:
+                if address not in self._servers:
+                    self._servers[address] = _Server(address)
+        return [self._servers[address] for address in addresses]
+
+    async def _first(self, ask: Callable[[_Server], Awaitable[Any]]) -> Any:
+        unavailable: LupineError | None = None
+        for server in self._all():
+            try:
+                return await ask(server)
+            except grpc.aio.AioRpcError as failure:
+                error = _error(failure)
+                if not isinstance(error, UnavailableError | DeadlineError):
+                    raise error from None
+                unavailable = error
+        raise UnavailableError(unavailable.message if unavailable else "there is no Triton")
+
+    async def _control(self, order: Callable[[_Server], Awaitable[Any]]) -> None:
+        for server in self._all():
+            try:
+                await order(server)
+            except grpc.aio.AioRpcError as failure:
+                error = _error(failure)
+                # Triton reports a model that it cannot load as its own failure.
+                if isinstance(error, EngineError):
+                    raise InvalidRequestError(error.message) from None
+                raise error from None
+
+
+class _Server:
+    """One connection, and what was read over it."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
+
+    async def live(self) -> bool:
+        try:
+            answer = await self.stub.ServerLive(
+                service_pb2.ServerLiveRequest(), timeout=_ASK_SECONDS
+            )
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer.live)
+
+    async def snapshot(self) -> Snapshot:
+        answer = await self.stub.RepositoryIndex(
+            service_pb2.RepositoryIndexRequest(), timeout=_ASK_SECONDS
+        )
+        index = tuple(
+            ModelState(name=m.name, version=m.version, state=m.state, reason=m.reason)
+            for m in answer.models
+        )
+        ready = [state for state in index if state.state == "READY"]
+        asking = asyncio.Semaphore(_CONCURRENT_QUESTIONS)
+
+        async def describe(state: ModelState) -> Servable | None:
+            async with asking:
+                return await self._servable(state)
+
+        found = await asyncio.gather(*(describe(state) for state in ready))
+        return Snapshot(index=index, servables=group(s for s in found if s is not None))
+
+    async def _servable(self, state: ModelState) -> Servable | None:
+        try:
+            answer = await self.stub.ModelConfig(
+                service_pb2.ModelConfigRequest(name=state.name, version=state.version),
+                timeout=_ASK_SECONDS,
+            )
+        except grpc.aio.AioRpcError as failure:
+            if failure.code() is grpc.StatusCode.UNAVAILABLE:
+                raise
+            return None  # unloaded since the index was made
+        return model_config.servable(model_config.to_json(answer.config), state.version)
+
+    async def statistics(self, model: str, version: str) -> list[dict[str, Any]]:
+        answer = await self.stub.ModelStatistics(
+            service_pb2.ModelStatisticsRequest(name=model, version=version), timeout=_ASK_SECONDS
+        )
+        return [model_config.to_json(entry) for entry in answer.model_stats]
+
+
+def group(servables: Iterable[Servable]) -> dict[str, dict[str, Servable]]:
+    """Servables by name and version, as a snapshot holds them."""
+    found: dict[str, dict[str, Servable]] = {}
+    for servable in servables:
+        found.setdefault(servable.name, {})[servable.version] = servable
+    return found

@@ -1,0 +1,1 @@
+"""The wires that clients call, and the table of statuses."""

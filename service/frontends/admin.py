@@ -1,0 +1,66 @@
+"""Who may change what is served.
+
+With a key: whoever bears it. Without one: a loopback peer, and only while the gateway listens on
+loopback alone and the request carries no sign of a proxy or of a web page in a browser, behind
+either of which every peer looks local.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+
+from service.errors import ForbiddenError, UnauthenticatedError
+
+_TELLTALES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via", "origin")
+
+
+class AdminGate:
+    """Checks the peer and the credential of a request that would change something.
+
+    Args:
+        key: the bearer token; empty: none is set.
+        host: the address that the gateway listens on.
+    """
+
+    def __init__(self, key: str, host: str) -> None:
+        self._key = key.encode()
+        self._listens_on_loopback = is_loopback(host)
+
+    def check(self, peer: str, headers: Mapping[str, str]) -> None:
+        """Let the request pass, or not.
+
+        Args:
+            peer: the address at the other end of the connection.
+            headers: by lower-case name.
+
+        Raises:
+            UnauthenticatedError: a key is set, and the request does not bear it.
+            ForbiddenError: no key is set, and the request is not plainly local.
+        """
+        if self._key:
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer":
+                raise UnauthenticatedError("this needs 'Authorization: Bearer <LUPINE_ADMIN_KEY>'")
+            if not hmac.compare_digest(token.strip().encode(), self._key):
+                raise UnauthenticatedError("the bearer token is not the gateway's admin key")
+            return
+        if not (self._listens_on_loopback and is_loopback(peer)):
+            raise ForbiddenError(
+                "only a loopback peer of a gateway that listens on loopback may do this: "
+                "set LUPINE_ADMIN_KEY to allow others"
+            )
+        if found := [name for name in _TELLTALES if name in headers]:
+            raise ForbiddenError(
+                f"the header {found[0]!r} speaks of a proxy or a browser, behind which any peer "
+                "looks local: set LUPINE_ADMIN_KEY"
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or the name `localhost`, stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,360 @@
+"""The Open Inference Protocol v2 over HTTP, as plain ASGI: no framework on the hot path.
+
+Source: required_api.md (KServe) and Triton's extensions for the binary tensor data, the model
+repository, the model configuration and statistics.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from service.dataplane import DataPlane
+from service.errors import (
+    ForbiddenError,
+    InvalidRequestError,
+    LupineError,
+    NotFoundError,
+    TooLargeError,
+    UnsupportedError,
+)
+from service.frontends import status
+from service.frontends.admin import AdminGate
+from service.frontends.http_body import Bodies, ClientGoneError, Receive, compress
+from service.protocol.messages import Servable, TensorSpec
+from service.telemetry import Telemetry
+from service.wires import oip_json
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+PREFIX = "/v2"
+_JSON = (b"content-type", b"application/json")
+_BINARY = (b"content-type", b"application/octet-stream")
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_MAX_TIMEOUT_MS = 86_400_000.0
+_NOT_OFFERED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Call:
+    """One request: what it asks with, and how it is answered."""
+
+    __slots__ = ("headers", "method", "peer", "receive", "request_id", "send")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.method: str = scope["method"]
+        # Of a header given twice the last counts; none of those read here has a list for a value.
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.peer: str = (scope.get("client") or ("",))[0]
+        self.receive = receive
+        self.send = send
+        given = self.headers.get(b"x-request-id", b"")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+
+    def text(self, name: bytes) -> str | None:
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    async def answer(self, code: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        await self.send(
+            {
+                "type": "http.response.start",
+                "status": code,
+                "headers": [
+                    *headers,
+                    (b"content-length", str(len(body)).encode()),
+                    (b"x-request-id", self.request_id),
+                ],
+            }
+        )
+        await self.send({"type": "http.response.body", "body": body})
+
+
+class MethodNotAllowedError(InvalidRequestError):
+    """The path exists; the method is another one."""
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"{method} is not allowed here: {allowed} is expected")
+        self.allowed = allowed
+
+
+class HttpFrontend:
+    """An ASGI application for everything under `/v2`."""
+
+    def __init__(
+        self, dataplane: DataPlane, telemetry: Telemetry, gate: AdminGate, bodies: Bodies
+    ) -> None:
+        self._dataplane = dataplane
+        self._telemetry = telemetry
+        self._gate = gate
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every failure is answered with its reason."""
+        call = _Call(scope, receive, send)
+        try:
+            await self._dispatch(call, _segments(scope))
+        except LupineError as error:
+            await _refuse(call, error)
+        except ClientGoneError:
+            return
+
+    async def _dispatch(self, call: _Call, segments: list[str]) -> None:
+        match segments:
+            case ["models", model, "infer"]:
+                await self._infer(call, model, "")
+            case ["models", model, "versions", version, "infer"]:
+                await self._infer(call, model, version)
+            case ["models", "stats"]:
+                await self._statistics(call, "", "")
+            case ["models", model, *rest]:
+                await self._model(call, model, rest)
+            case ["repository", *rest]:
+                await self._repository(call, rest)
+            case _:
+                await self._server(call, segments)
+
+    async def _server(self, call: _Call, segments: list[str]) -> None:
+        match segments:
+            case []:
+                await _reply(call, "GET", self._dataplane.about())
+            case ["health", "live"]:
+                await _reply(call, "GET", {"live": True})
+            case ["health", "ready"]:
+                await _readiness(call, ready=await self._dataplane.ready())
+            case [first, *_] if first in _NOT_OFFERED:
+                raise UnsupportedError(f"Triton's extension {first!r} is not offered here")
+            case _:
+                raise NotFoundError("no such path under /v2: see /docs")
+
+    async def _repository(self, call: _Call, rest: Sequence[str]) -> None:
+        match rest:
+            case ["index"]:
+                await self._index(call)
+            case ["models", model, ("load" | "unload") as verb]:
+                await self._control(call, model, verb)
+            case _:
+                raise NotFoundError(
+                    "no such path under /v2/repository: index and models/<name>/load or unload are"
+                )
+
+    async def _model(self, call: _Call, model: str, rest: Sequence[str]) -> None:
+        version = ""
+        if rest[:1] == ["versions"] and len(rest) > 1:
+            version, rest = rest[1], rest[2:]
+        match rest:
+            case []:
+                found, versions = await self._dataplane.servable(model, version)
+                await _reply(call, "GET", _metadata(model, found, versions))
+            case ["ready"]:
+                await _readiness(call, ready=await self._dataplane.model_ready(model, version))
+            case ["config"]:
+                found, _ = await self._dataplane.servable(model, version)
+                await _reply(call, "GET", found.config)
+            case ["stats"]:
+                await self._statistics(call, model, version)
+            case _:
+                raise NotFoundError(
+                    "no such path under /v2/models/<name>: infer, ready, config and stats are there"
+                )
+
+    async def _statistics(self, call: _Call, model: str, version: str) -> None:
+        found = await self._dataplane.statistics(model, version)
+        await _reply(call, "GET", {"model_stats": list(found)})
+
+    async def _index(self, call: _Call) -> None:
+        asked = await self._json(call, "POST")
+        ready = asked.get("ready", False)
+        if not isinstance(ready, bool):
+            raise InvalidRequestError(f"'ready' is {ready!r:.60}: true or false is expected")
+        states = await self._dataplane.index(ready=ready)
+        await _reply(call, "POST", [_state(state) for state in states])
+
+    async def _control(self, call: _Call, model: str, verb: str) -> None:
+        _allow(call, "POST")
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in call.headers.items()}
+        self._gate.check(call.peer, headers)
+        parameters = (await self._json(call, "POST")).get("parameters", {})
+        if not isinstance(parameters, dict):
+            raise InvalidRequestError("'parameters' is no object")
+        if found := [k for k in parameters if k == "config" or k.startswith("file:")]:
+            raise ForbiddenError(
+                f"parameter {found[0]!r:.200} would write into the server: "
+                "models come from the repository alone"
+            )
+        if parameters.get("unload_dependents"):
+            raise UnsupportedError("'unload_dependents' is not offered: unload each by its name")
+        await (self._dataplane.load if verb == "load" else self._dataplane.unload)(model)
+        await call.answer(HTTPStatus.OK, b"", _JSON)
+
+    async def _infer(self, call: _Call, model: str, version: str) -> None:
+        started = time.perf_counter()
+        code = HTTPStatus.OK.value
+        answered = ""
+        try:
+            _allow(call, "POST")
+            answered = await self._run(call, model, version)
+        except LupineError as error:
+            code = _code(error)
+            await _refuse(call, error)
+        except ClientGoneError:
+            code = 499  # as nginx counts a client that closed before its answer
+        finally:
+            self._telemetry.request(
+                model=self._dataplane.label(model),
+                version=answered,
+                protocol="http",
+                code=str(code),
+                seconds=time.perf_counter() - started,
+            )
+
+    async def _run(self, call: _Call, model: str, version: str) -> str:
+        body = await self._bodies.read(
+            call.receive, call.text(b"content-length"), call.text(b"content-encoding")
+        )
+        try:
+            if not body.data:
+                raise InvalidRequestError("the body is empty: an inference request is expected")
+            request, form = oip_json.decode_request(
+                body.data,
+                model=model,
+                version=version,
+                header_length=_header_length(call),
+                timeout=_timeout(call),
+            )
+            response = await self._dataplane.infer(request)
+            answer, json_length = oip_json.encode_response(response, form)
+        finally:
+            body.release()
+        headers: Headers = [_JSON]
+        if json_length is not None:
+            length = str(json_length).encode()
+            headers = [_BINARY, (b"inference-header-content-length", length)]
+        answer, encoding = compress(answer, call.text(b"accept-encoding"))
+        if encoding:
+            headers.append((b"content-encoding", encoding))
+        await call.answer(HTTPStatus.OK, answer, *headers)
+        return response.version
+
+    async def _json(self, call: _Call, method: str) -> Mapping[str, Any]:
+        """The body of a control request: an object, or nothing."""
+        _allow(call, method)
+        body = await self._bodies.read(
+            call.receive, call.text(b"content-length"), call.text(b"content-encoding")
+        )
+        try:
+            found = msgspec.json.decode(body.data) if body.data else {}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidRequestError(f"the request's JSON: {error}") from None
+        finally:
+            body.release()
+        if not isinstance(found, dict):
+            raise InvalidRequestError("the request's JSON is no object")
+        return found
+
+
+def _segments(scope: Scope) -> list[str]:
+    """The path below /v2, split before it is unquoted, so that a quoted slash splits nothing."""
+    raw: bytes = scope["raw_path"]
+    parts = [unquote_to_bytes(part) for part in raw.split(b"/")[2:]]
+    try:
+        found = [part.decode() for part in parts]
+    except UnicodeDecodeError:
+        raise InvalidRequestError("the path is not UTF-8") from None
+    if found and not found[-1]:
+        found.pop()  # a slash at the end
+    return found
+
+
+def _allow(call: _Call, method: str) -> None:
+    allowed = ("GET", "HEAD") if method == "GET" else (method,)
+    if call.method not in allowed:
+        raise MethodNotAllowedError(call.method, ", ".join(allowed))
+
+
+async def _reply(call: _Call, method: str, value: Any) -> None:
+    _allow(call, method)
+    await call.answer(HTTPStatus.OK, _encode(value), _JSON)
+
+
+async def _readiness(call: _Call, *, ready: bool) -> None:
+    _allow(call, "GET")
+    code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+    await call.answer(code, _encode({"ready": ready}), _JSON)
+
+
+def _code(error: LupineError) -> int:
+    if isinstance(error, MethodNotAllowedError):
+        return HTTPStatus.METHOD_NOT_ALLOWED
+    return status.HTTP[type(error)]
+
+
+async def _refuse(call: _Call, error: LupineError) -> None:
+    headers: Headers = [_JSON]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
+    if isinstance(error, MethodNotAllowedError):
+        headers.append((b"allow", error.allowed.encode()))
+    if isinstance(error, TooLargeError):
+        headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
+    await call.answer(_code(error), _encode({"error": error.message}), *headers)
+
+
+def _header_length(call: _Call) -> int | None:
+    given = call.text(b"inference-header-content-length")
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit()) or len(given) > 18:  # noqa: PLR2004 - 64 bits
+        raise InvalidRequestError(
+            f"Inference-Header-Content-Length is {given!r:.60}: a whole number is expected"
+        )
+    return int(given)
+
+
+def _timeout(call: _Call) -> float | None:
+    given = call.text(b"x-request-timeout-ms")
+    if given is None:
+        return None
+    try:
+        millis = float(given)
+    except ValueError:
+        millis = math.nan
+    if not 0 < millis <= _MAX_TIMEOUT_MS:
+        raise InvalidRequestError(
+            f"X-Request-Timeout-Ms is {given!r:.60}: milliseconds above 0, "
+            f"at most {_MAX_TIMEOUT_MS:.0f}, are expected"
+        )
+    return millis / 1000
+
+
+def _state(state: Any) -> dict[str, str]:
+    found = {"name": state.name}
+    for key in ("version", "state", "reason"):
+        if value := getattr(state, key):
+            found[key] = value
+    return found
+
+
+def _metadata(name: str, servable: Servable, versions: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": list(versions),
+        "platform": servable.platform,
+        "inputs": [_tensor(spec) for spec in servable.inputs.values()],
+        "outputs": [_tensor(spec) for spec in servable.outputs.values()],
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype.name, "shape": list(spec.shape)}

@@ -1,0 +1,153 @@
+"""Bodies: a request's, read and decompressed within its limits; an answer's, compressed."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from service.errors import InvalidRequestError, ShedError, TooLargeError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+_IN_A_THREAD = 256 << 10  # more compressed bytes than this would hold up the event loop
+_WORTH_COMPRESSING = 1024
+
+
+class ClientGoneError(Exception):
+    """The connection ended before the request did: there is nobody to answer."""
+
+
+class Bodies:
+    """Reads bodies, and knows how much of them the worker holds.
+
+    Args:
+        max_bytes: of one body, before and after decompression.
+        max_held: of all bodies that are being read or answered.
+    """
+
+    def __init__(self, *, max_bytes: int, max_held: int) -> None:
+        self._max_bytes = max_bytes
+        self._max_held = max_held
+        self._held = 0
+
+    async def read(self, receive: Receive, declared: str | None, encoding: str | None) -> Body:
+        """The whole body, decompressed.
+
+        Args:
+            receive: ASGI's.
+            declared: the Content-Length header.
+            encoding: the Content-Encoding header.
+
+        Raises:
+            TooLargeError: it is, or would be, over the limit.
+            ShedError: the worker holds as many bytes as it may.
+            InvalidRequestError: the encoding is unknown, or broken.
+            ClientGoneError: the client went away.
+        """
+        if declared is not None and int(declared) > self._max_bytes:
+            raise TooLargeError(
+                f"the body has {int(declared)} bytes, at most {self._max_bytes} are taken"
+            )
+        body = Body(self)
+        try:
+            data = await self._receive(receive, body)
+            if encoding not in (None, "", "identity"):
+                data = await self._inflate(data, encoding or "", body)
+        except BaseException:
+            body.release()
+            raise
+        body.data = memoryview(data)
+        return body
+
+    async def _receive(self, receive: Receive, body: Body) -> bytes | bytearray:
+        message = await receive()
+        first: bytes = message.get("body", b"")
+        if message["type"] == "http.request" and not message.get("more_body"):
+            self._hold(body, len(first))
+            return first
+        whole = bytearray()
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError
+            part: bytes = message.get("body", b"")
+            if len(whole) + len(part) > self._max_bytes:
+                raise TooLargeError(f"the body has more than the {self._max_bytes} bytes taken")
+            self._hold(body, len(part))
+            whole += part
+            if not message.get("more_body"):
+                return whole
+            message = await receive()
+
+    async def _inflate(self, data: bytes | bytearray, encoding: str, body: Body) -> bytes:
+        window = _WINDOWS.get(encoding.lower())
+        if window is None:
+            raise InvalidRequestError(
+                f"Content-Encoding {encoding!r:.60} is not known: gzip or deflate is expected"
+            )
+        if len(data) > _IN_A_THREAD:
+            plain = await asyncio.to_thread(_inflate, data, window, self._max_bytes)
+        else:
+            plain = _inflate(data, window, self._max_bytes)
+        self._hold(body, len(plain))
+        return plain
+
+    def _hold(self, body: Body, count: int) -> None:
+        if self._held + count > self._max_held:
+            raise ShedError(
+                f"the gateway holds {self._held} bytes of bodies, at most {self._max_held}: "
+                "retry later",
+                reason="memory",
+            )
+        self._held += count
+        body.held += count
+
+    def let_go(self, count: int) -> None:
+        """So many bytes are no longer held."""
+        self._held -= count
+
+
+class Body:
+    """A body in memory, counted until it is released."""
+
+    __slots__ = ("_bodies", "data", "held")
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self.data = memoryview(b"")
+        self.held = 0
+
+    def release(self) -> None:
+        """Stop counting it."""
+        self._bodies.let_go(self.held)
+        self.held = 0
+
+
+def _inflate(data: bytes | bytearray, window: int, limit: int) -> bytes:
+    stream = zlib.decompressobj(window)
+    try:
+        plain = stream.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise InvalidRequestError(f"the compressed body is broken: {error}") from None
+    if len(plain) > limit:
+        raise TooLargeError(f"the body decompresses to more than the {limit} bytes taken")
+    if not stream.eof or stream.unused_data:
+        raise InvalidRequestError("the compressed body ends too early, or more follows its end")
+    return plain
+
+
+def compress(body: bytes, accepted: str | None) -> tuple[bytes, bytes | None]:
+    """The body as the client's Accept-Encoding allows, and the encoding if there is one."""
+    if not accepted or len(body) < _WORTH_COMPRESSING:
+        return body, None
+    offers = {
+        name.strip().lower(): weight.replace(" ", "")
+        for name, _, weight in (offer.partition(";") for offer in accepted.split(","))
+    }
+    for encoding, window in _WINDOWS.items():
+        if encoding in offers and offers[encoding] not in ("q=0", "q=0.0"):
+            stream = zlib.compressobj(level=1, wbits=window)
+            return stream.compress(body) + stream.flush(), encoding.encode()
+    return body, None

@@ -1,0 +1,156 @@
+"""uvicorn's HTTP protocol with the limits that a public server needs.
+
+uvicorn bounds neither the size of a request's head nor the time that head and body may take, and
+`bentoml serve` passes none of its settings on but a short keep-alive. So the limits live in a
+subclass, which the workers register before their server starts (`docs/adr/0003`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from enum import Enum, auto
+from typing import Any
+
+import httptools
+import uvicorn.config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from service.settings import Server
+
+
+class _Phase(Enum):
+    IDLE = auto()  # between requests: keep-alive
+    HEAD = auto()
+    BODY = auto()
+    ANSWER = auto()  # the request is complete
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection. `limits` is set once per process by `install`."""
+
+    limits: Server
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.timeout_keep_alive: float = self.limits.keep_alive_seconds
+        self._phase = _Phase.IDLE
+        self._head_bytes = 0
+        self._active = 0.0  # when a body last moved
+        self._watch: asyncio.TimerHandle | None = None
+        self._refusal: tuple[int, str] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A new connection must begin a request as soon as an idle one must."""
+        super().connection_made(transport)
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is awaited any more."""
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what arrives of a head, parse, and start the clock on what is incomplete."""
+        if self._phase is _Phase.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.max_header_bytes:
+                self._refuse(431, self._too_long())
+                return
+        super().data_received(data)
+        if self.transport.is_closing() or self._phase in (_Phase.IDLE, _Phase.ANSWER):
+            self._unwatch()
+        else:
+            self._active = self.loop.time()
+            if self._watch is None:
+                self._arm()
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._phase = _Phase.HEAD
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Part of the request line."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the body's clock takes over."""
+        self._phase = _Phase.BODY
+        self._unwatch()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        self._phase = _Phase.ANSWER
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be parsed, in the form of every other refusal."""
+        code, text = self._refusal or (400, msg)
+        self._refuse(code, text)
+
+    def _count(self, octets: int) -> None:
+        self._head_bytes += octets
+        if self._head_bytes > self.limits.max_header_bytes:
+            self._refusal = (431, self._too_long())
+            raise httptools.HttpParserError(self._too_long())
+
+    def _too_long(self) -> str:
+        return f"the request's head has more than {int(self.limits.max_header_bytes)} bytes"
+
+    def _arm(self) -> None:
+        pause = (
+            self.limits.header_seconds
+            if self._phase is _Phase.HEAD
+            else self.limits.body_idle_seconds
+        )
+        self._watch = self.loop.call_later(pause, self._overdue, self._phase, self._active)
+
+    def _overdue(self, phase: _Phase, since: float) -> None:
+        self._watch = None
+        if phase is not self._phase:
+            self._arm()
+        elif phase is _Phase.HEAD:
+            self._refuse(
+                408, f"the request's head took longer than {self.limits.header_seconds:g} s"
+            )
+        elif phase is _Phase.BODY and self._active > since:
+            self._arm()  # it moved meanwhile
+        elif phase is _Phase.BODY:
+            self._refuse(408, f"the body paused for {self.limits.body_idle_seconds:g} s")
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def _refuse(self, code: int, text: str) -> None:
+        """Answer, unless an answer is under way, and close."""
+        self._unwatch()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = json.dumps({"error": text}).encode()
+            head = (
+                STATUS_LINE[code],
+                b"content-type: application/json\r\n",
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode(),
+            )
+            self.transport.write(b"".join((*head, body)))
+        self.transport.close()
+
+
+def install(limits: Server) -> None:
+    """Make every uvicorn server of this process that chooses by itself use the guarded protocol."""
+    GuardedProtocol.limits = limits
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{GuardedProtocol.__name__}"

@@ -1,0 +1,20 @@
+"""The table from failures to the statuses of the wire. A test proves it total."""
+
+from __future__ import annotations
+
+from service import errors
+from service.errors import LupineError
+
+HTTP: dict[type[LupineError], int] = {
+    errors.InvalidRequestError: 400,
+    errors.UnauthenticatedError: 401,
+    errors.ForbiddenError: 403,
+    errors.NotFoundError: 404,
+    errors.TooLargeError: 413,
+    errors.ShedError: 429,
+    errors.EngineError: 500,
+    errors.ConfigurationError: 500,
+    errors.UnsupportedError: 501,
+    errors.UnavailableError: 503,
+    errors.DeadlineError: 504,
+}

@@ -1,0 +1,1 @@
+"""The model repository on disk: its layout, and config.pbtxt as types."""

@@ -1,0 +1,1 @@
+"""The managed tritonserver: how it is built, started, watched and stopped."""

@@ -1,0 +1,126 @@
+"""What happens once per gateway: the private folder, the engine's choice, the guardian."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from grpc import FutureTimeoutError, channel_ready_future, insecure_channel
+
+from service import settings as settings_module
+from service.errors import ConfigurationError
+from service.repository import layout
+from service.runner import launch, runtime
+from service.settings import Settings
+
+_REACH_SECONDS = 10.0
+
+
+def choose_engine(settings: Settings) -> tuple[str, str]:
+    """The engine that will serve, and the reason in words.
+
+    Raises:
+        ConfigurationError: Triton is asked for and there is none.
+    """
+    kind = settings.engine.kind
+    if settings.triton.url and kind in ("auto", "triton"):
+        return "triton", f"Triton at {settings.triton.url}"
+    if kind in ("onnx", "echo"):
+        return kind, f"the {kind} engine, as asked for"
+    try:
+        found = runtime.find_runtime(settings.triton.runtime)
+    except ConfigurationError as error:
+        if kind == "triton":
+            raise
+        return "onnx", f"ONNX Runtime in process: {error.message}"
+    return "triton", f"the managed Triton at {found.root}"
+
+
+def worker_count(settings: Settings) -> int:
+    """How many workers to run: as set; else one a core, or one where each would hold the models."""
+    if settings.server.workers:
+        return settings.server.workers
+    try:
+        kind, _ = choose_engine(settings)
+    except ConfigurationError:
+        return 1  # `deploy` says what is wrong
+    return (psutil.cpu_count() or 1) if kind == "triton" else 1
+
+
+def run_dir(settings: Settings) -> Path:
+    """The gateway's private folder; made, and named in the environment, where there is none."""
+    if settings.run_dir is None:
+        made = tempfile.mkdtemp(prefix="lupine-")
+        os.environ[settings_module.variable("run_dir")] = made
+        return Path(made)
+    settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return settings.run_dir
+
+
+def deploy() -> None:
+    """Run in the supervisor, before any worker. Ends the process where serving is impossible."""
+    try:
+        settings, _ = settings_module.load()
+        layout.check_repository(settings.repository.path)
+        kind, why = choose_engine(settings)
+        folder = run_dir(settings)
+        os.environ[settings_module.variable("engine.kind")] = kind
+        sys.stderr.write(f"lupine: serving {settings.repository.path} by {why}\n")
+        if settings.triton.url:
+            reach(settings.triton.url)
+        forget = launch.hold_lifeline(folder)
+        if kind == "triton" and not settings.triton.url:
+            launch.start_guardian(folder, settings)
+        atexit.register(_clean, folder, forget)
+    except ConfigurationError as error:
+        sys.stderr.write(f"lupine: cannot start: {error.message}\n")
+        raise SystemExit(1) from None
+
+
+def _clean(folder: Path, forget: Callable[[], None]) -> None:
+    forget()
+    if not (folder / "guardian.pid").exists():  # else the guardian removes it, last
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def reach(url: str) -> None:
+    """Make sure that a Triton elsewhere answers.
+
+    Raises:
+        ConfigurationError: none of the addresses in `url` does.
+    """
+    for address in url.split(","):
+        with insecure_channel(address.strip()) as channel:
+            try:
+                channel_ready_future(channel).result(timeout=_REACH_SECONDS)
+            except FutureTimeoutError:
+                continue
+            return
+    raise ConfigurationError(
+        f"no Triton answers gRPC at {url} within {_REACH_SECONDS:g} s: check --triton-url, "
+        "which takes the gRPC port (8001 by default)"
+    )
+
+
+def announce(folder: Path) -> None:
+    """Called by each worker that is ready; the last one to be ready for the first time says so."""
+    settings, _ = settings_module.load()
+    ready = folder / "ready"
+    ready.mkdir(mode=0o700, exist_ok=True)
+    (ready / str(os.getpid())).touch()
+    if len(list(ready.iterdir())) < worker_count(settings):
+        return
+    try:
+        (folder / "announced").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    sys.stderr.write(
+        f"lupine: ready at http://{settings.server.host}:{settings.server.port} "
+        f"({settings.engine.kind}, {worker_count(settings)} workers)\n"
+    )

@@ -1,0 +1,176 @@
+"""Every setting: `lupine.toml` < environment `LUPINE_SECTION__KEY` < flags of the command.
+
+Flags travel to the workers as environment variables, so that every process reads the same.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError
+
+from service.errors import ConfigurationError
+
+PREFIX = "LUPINE_"
+FILE = "lupine.toml"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Server(_Section):
+    """Where and how the gateway listens."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(3000, ge=1, le=65535, description="HTTP port")
+    workers: int = Field(
+        0, ge=0, le=256, description="gateway processes; 0: one a core for Triton, else one"
+    )
+    keep_alive_seconds: float = Field(75.0, gt=0, description="an idle connection lives so long")
+    header_seconds: float = Field(10.0, gt=0, description="a request's head may take so long")
+    body_idle_seconds: float = Field(30.0, gt=0, description="a body may pause so long")
+    max_header_bytes: ByteSize = Field(ByteSize(65536), description="bytes of a request's head")
+    max_body_bytes: ByteSize = Field(
+        ByteSize(64 << 20), description="bytes of a body, compressed and decompressed"
+    )
+    max_buffered_bytes: ByteSize = Field(
+        ByteSize(512 << 20), description="bytes of bodies that one worker holds at once"
+    )
+    grace_seconds: int = Field(30, ge=1, description="requests in flight may take so long at exit")
+
+
+class Repository(_Section):
+    """Where the models are."""
+
+    path: Path = Field(Path("triton_repo"), description="the model repository")
+
+
+class EngineSettings(_Section):
+    """What runs the models."""
+
+    kind: Literal["auto", "triton", "onnx", "echo"] = Field(
+        "auto", description="auto: Triton where there is one, else ONNX Runtime in process"
+    )
+    threads: int = Field(2, ge=1, le=64, description="runs at once of an engine in process")
+    echo_latency_ms: float = Field(0.0, ge=0, le=60_000, description="how long echo takes")
+
+
+class TritonSettings(_Section):
+    """The tritonserver behind the gateway."""
+
+    url: str = Field("", description="HOST:PORT[,...] of servers elsewhere; empty: the managed one")
+    metrics_url: str = Field("", description="the /metrics of a server elsewhere, to re-export")
+    runtime: Path = Field(Path(".triton"), description="the managed runtime, built by `make setup`")
+    start_seconds: float = Field(120.0, gt=0, description="a start may take so long")
+
+
+class BatchingSettings(_Section):
+    """How requests are merged."""
+
+    in_flight: int = Field(2, ge=1, le=64, description="batches of one queue in the engine at once")
+    max_waiting: int = Field(4096, ge=1, description="requests that may wait in one queue")
+
+
+class AdmissionSettings(_Section):
+    """Who may enter."""
+
+    per_model: int = Field(4096, ge=1, description="requests of a model in flight, per worker")
+    total: int = Field(8192, ge=1, description="requests of all models in flight, per worker")
+
+
+class Settings(_Section):
+    """The whole tree."""
+
+    server: Server = Server()
+    repository: Repository = Repository()
+    engine: EngineSettings = EngineSettings()
+    triton: TritonSettings = TritonSettings()
+    batching: BatchingSettings = BatchingSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    admin_key: SecretStr = Field(
+        SecretStr(""), description="bearer token for /lupine/v1 and for load and unload"
+    )
+    run_dir: Path | None = Field(
+        None, description="private folder of one running gateway; made when absent"
+    )
+
+
+def load(
+    environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> tuple[Settings, dict[str, str]]:
+    """The effective settings, and for each `section.key` where its value came from.
+
+    Args:
+        environment: instead of the process's own.
+        folder: where `lupine.toml` may lie, instead of the working directory.
+
+    Raises:
+        ConfigurationError: the file is no TOML, a key is unknown, or a value cannot be used.
+    """
+    environment = os.environ if environment is None else environment
+    tree: dict[str, Any] = {}
+    origins = dict.fromkeys(_keys(), "default")
+    path = (folder or Path.cwd()) / FILE
+    if path.is_file():
+        try:
+            tree = tomllib.loads(path.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{FILE}: {error}") from None
+        origins |= dict.fromkeys(_dotted(tree), FILE)
+    for name, value in environment.items():
+        key = name.removeprefix(PREFIX).lower().replace("__", ".")
+        if not name.startswith(PREFIX):
+            continue
+        if key not in origins:
+            raise ConfigurationError(
+                f"the environment variable {name} is no setting: "
+                f"`lupine config show` lists them all"
+            )
+        section, _, leaf = key.rpartition(".")
+        branch = tree.setdefault(section, {}) if section else tree
+        if not isinstance(branch, dict):
+            raise ConfigurationError(f"{FILE}: {section} is a section, written [{section}]")
+        branch[leaf] = value
+        origins[key] = f"environment {name}"
+    try:
+        return Settings.model_validate(tree), origins
+    except ValidationError as error:
+        raise ConfigurationError(
+            "; ".join(_complaint(e, origins) for e in error.errors())
+        ) from None
+
+
+def _keys() -> list[str]:
+    keys = []
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+            keys += [f"{name}.{leaf}" for leaf in field.annotation.model_fields]
+        else:
+            keys.append(name)
+    return keys
+
+
+def _dotted(tree: Mapping[str, Any]) -> list[str]:
+    keys = []
+    for name, value in tree.items():
+        keys += [f"{name}.{leaf}" for leaf in value] if isinstance(value, dict) else [name]
+    return keys
+
+
+def _complaint(error: Any, origins: Mapping[str, str]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{FILE}: {key} is no setting: `lupine config show` lists them all"
+    secret = key == "admin_key"
+    shown = "" if secret else f" is {error['input']!r:.100}"
+    return f"{key}{shown} ({origins.get(key, 'unknown')}): {error['msg']}"
+
+
+def variable(key: str) -> str:
+    """The environment variable of a `section.key`."""
+    return PREFIX + key.upper().replace(".", "__")

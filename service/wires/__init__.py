@@ -1,0 +1,1 @@
+"""Bytes to protocol types and back, a file per format."""

@@ -23,8 +23,8 @@ $(STAMPS)/setup: $(STAMPS)/venv pyproject.toml constraints.txt
 	@touch $@
 
 # Where the platform has no Triton (aarch64, macOS) the build says so, and `--engine onnx` serves.
-$(STAMPS)/triton: $(STAMPS)/setup service/runner/runtime.py constraints.txt
-	$(BIN)/python -m service.runner.runtime build --into .triton --constraints constraints.txt
+$(STAMPS)/triton: $(STAMPS)/setup service/runner/build.py constraints.txt
+	$(BIN)/python -m service.runner.build --into .triton --constraints constraints.txt
 	@touch $@
 
 triton_repo/magika/1/model.onnx: $(STAMPS)/setup

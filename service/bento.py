@@ -87,7 +87,7 @@ class Gateway:
     bento_service: GatewayService
 
     @bentoml.on_deployment
-    def deploy() -> None:  # type: ignore[misc]  # BentoML calls it on the class
+    def deploy() -> None:  # BentoML calls it on the class
         """Once, in the supervisor, before any worker."""
         deployment.deploy()
 

@@ -29,6 +29,7 @@ from service.errors import (
 from service.frontends import status
 from service.frontends.admin import AdminGate
 from service.frontends.http_body import Bodies, ClientGoneError, Receive, compress
+from service.protocol import deadline
 from service.protocol.messages import Servable, TensorSpec
 from service.telemetry import Telemetry
 from service.wires import oip_json
@@ -41,7 +42,6 @@ PREFIX = "/v2"
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-_MAX_TIMEOUT_MS = 86_400_000.0
 _NOT_OFFERED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
 
 _encode = msgspec.json.Encoder().encode
@@ -59,8 +59,7 @@ class _Call:
         self.peer: str = (scope.get("client") or ("",))[0]
         self.receive = receive
         self.send = send
-        given = self.headers.get(b"x-request-id", b"")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        self.request_id = _identity(self.headers.get(b"x-request-id", b""))
 
     def text(self, name: bytes) -> str | None:
         value = self.headers.get(name)
@@ -79,6 +78,15 @@ class _Call:
             }
         )
         await self.send({"type": "http.response.body", "body": body})
+
+
+def request_id(scope: Scope) -> bytes:
+    """The request's own `X-Request-Id` where it is a plain one, else a new one."""
+    return _identity(dict(scope["headers"]).get(b"x-request-id", b""))
+
+
+def _identity(given: bytes) -> bytes:
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
 
 
 class MethodNotAllowedError(InvalidRequestError):
@@ -231,7 +239,7 @@ class HttpFrontend:
                 model=model,
                 version=version,
                 header_length=_header_length(call),
-                timeout=_timeout(call),
+                timeout=deadline.from_header(call.text(b"x-request-timeout-ms")),
             )
             response = await self._dataplane.infer(request)
             answer, json_length = oip_json.encode_response(response, form)
@@ -320,22 +328,6 @@ def _header_length(call: _Call) -> int | None:
             f"Inference-Header-Content-Length is {given!r:.60}: a whole number is expected"
         )
     return int(given)
-
-
-def _timeout(call: _Call) -> float | None:
-    given = call.text(b"x-request-timeout-ms")
-    if given is None:
-        return None
-    try:
-        millis = float(given)
-    except ValueError:
-        millis = math.nan
-    if not 0 < millis <= _MAX_TIMEOUT_MS:
-        raise InvalidRequestError(
-            f"X-Request-Timeout-Ms is {given!r:.60}: milliseconds above 0, "
-            f"at most {_MAX_TIMEOUT_MS:.0f}, are expected"
-        )
-    return millis / 1000
 
 
 def _state(state: Any) -> dict[str, str]:

@@ -33,7 +33,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.timeout_keep_alive: float = self.limits.keep_alive_seconds
+        self.timeout_keep_alive = self.limits.keep_alive_seconds  # type: ignore[assignment]  # call_later takes both
         self._phase = _Phase.IDLE
         self._head_bytes = 0
         self._active = 0.0  # when a body last moved

@@ -33,13 +33,12 @@ def choose_engine(settings: Settings) -> tuple[str, str]:
         return "triton", f"Triton at {settings.triton.url}"
     if kind in ("onnx", "echo"):
         return kind, f"the {kind} engine, as asked for"
-    try:
-        found = runtime.find_runtime(settings.triton.runtime)
-    except ConfigurationError as error:
-        if kind == "triton":
-            raise
-        return "onnx", f"ONNX Runtime in process: {error.message}"
-    return "triton", f"the managed Triton at {found.root}"
+    missing = runtime.missing_reason(settings.triton.runtime)
+    if missing is None:
+        return "triton", f"the managed Triton in {settings.triton.runtime}"
+    if kind == "triton":
+        raise ConfigurationError(f"there is no managed Triton: {missing}")
+    return "onnx", f"ONNX Runtime in process, for {missing}"
 
 
 def worker_count(settings: Settings) -> int:

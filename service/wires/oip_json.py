@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from service.errors import InvalidRequestError
+from service.protocol import deadline
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import InferRequest, InferResponse, Parameter, Tensor
 from service.wires import tensors
@@ -268,10 +269,8 @@ def _truth(given: Mapping[str, Parameter | None], key: str, default: bool) -> bo
 
 
 def _deadline(given: Mapping[str, Parameter | None], timeout: float | None) -> float:
-    bounds = [] if timeout is None else [timeout]
-    if micros := _whole(given, "timeout"):
-        bounds.append(micros / 1e6)
-    return time.monotonic() + min(bounds) if bounds else math.inf
+    micros = _whole(given, "timeout")
+    return deadline.earliest(timeout, micros / 1e6 if micros else None, now=time.monotonic())
 
 
 def _outputs(given: Sequence[_Output]) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""Published figures, a module a topic. `python -m benchmarks.evidence TOPIC` makes one again."""

@@ -1,0 +1,28 @@
+"""Runs one topic: `python -m benchmarks.evidence first-table`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+_SHARED = {"__init__", "__main__", "record", "gateway", "wrk", "mlp", "callers"}
+
+
+def topics() -> list[str]:
+    """The topics that there are, as `make evidence-<topic>` takes them."""
+    modules = (path.stem for path in Path(__file__).parent.glob("*.py"))
+    return sorted(name.replace("_", "-") for name in modules if name not in _SHARED)
+
+
+def main() -> int:
+    """Run the topic that the command line names; its exit status is ours."""
+    if len(sys.argv) != 2 or sys.argv[1] not in topics():
+        print(f"usage: python -m benchmarks.evidence TOPIC, one of: {', '.join(topics())}")
+        return 2
+    module = importlib.import_module(f"benchmarks.evidence.{sys.argv[1].replace('-', '_')}")
+    return int(module.main())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

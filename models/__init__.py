@@ -1,0 +1,1 @@
+"""Trains, exports and packages the models that `triton_repo/` holds."""

@@ -1,0 +1,25 @@
+"""What a test needs of the host: it skips by name without it, and in CI such a skip fails."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+from service.runner.runtime import Runtime, default_directory, find_runtime, missing_reason
+
+
+def require_triton_runtime() -> Runtime:
+    """The managed Triton runtime, or a skip that says why there is none."""
+    directory = default_directory()
+    runtime = find_runtime(directory)
+    if runtime is None:
+        _lacking(f"managed Triton: {missing_reason(directory)}")
+    return runtime
+
+
+def _lacking(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"in CI nothing may be skipped: {what}")
+    pytest.skip(what)

@@ -62,11 +62,15 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """A finished model: its ONNX bytes, facts for the manifest, and its golden cases on demand."""
+    """A finished model: its ONNX bytes, facts for the manifest, and its golden cases on demand.
+
+    `companions` are texts that other rooms need to use the model, by path from the project's root.
+    """
 
     onnx: bytes
     facts: Mapping[str, Any]
     golden: Callable[[], Sequence[Case]]
+    companions: Callable[[], Mapping[str, str]] = dict
 
 
 class Builder(Protocol):

@@ -1,51 +1,60 @@
-"""A trained network becomes ONNX bytes that repeat, pass the checker and answer as it does."""
+"""A trained torch network becomes ONNX bytes that repeat and answer as the network does."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
+import logging
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import torch
 
+from models.canonical import finish
 from models.catalog import ModelError, ModelSpec
-from service.repository.completion import ConfigMismatchError, Graph, GraphTensor, check
+from models.verify import Arrays, compare
 
-OPSET = 20  # NVIDIA's ONNX Runtime backend of release 24.10 and later reads it
-BATCH_SIZES = (1, 2, 7, 32)
-
-Arrays = Mapping[str, np.ndarray[Any, Any]]
+OPSET = 18  # the exporter's own; NVIDIA's ONNX Runtime backend has read it since release 23.04
 
 
-def sha256(model: bytes) -> str:
-    """The hex digest that names these exact bytes."""
-    return hashlib.sha256(model).hexdigest()
+def export(network: torch.nn.Module, spec: ModelSpec, rows: Arrays) -> bytes:
+    """Export a network, and compare its answers with ONNX Runtime's at batch sizes 1, 2, 7, 32.
 
+    The network takes one positional tensor for each input of `spec`, in its order, and gives one
+    for each output. The same weights and package versions give the same bytes.
 
-def torch_to_onnx(network: torch.nn.Module, spec: ModelSpec) -> bytes:
-    """Export a network with one positional tensor for each input of `spec`, in its order.
-
-    The batch axis is called `batch`; everything that tells of this machine (source paths, stack
-    traces) is stripped, so the same weights and versions give the same bytes.
+    Args:
+        network: is left in evaluation mode.
+        spec: what the graph has to look like.
+        rows: at least 32 rows for each input, to compare with.
 
     Raises:
-        ModelError: the result is no valid ONNX, or does not fit the spec.
+        ModelError: the graph is invalid, does not fit the spec, or answers otherwise.
     """
     network.eval()
+    model = finish(_traced(network, spec), spec)
+
+    def answer(inputs: Arrays) -> Arrays:
+        with torch.no_grad():
+            given = network(*(torch.from_numpy(inputs[tensor.name]) for tensor in spec.inputs))
+        answers = given if isinstance(given, tuple) else (given,)
+        pairs = zip(spec.outputs, answers, strict=True)
+        return {tensor.name: value.numpy() for tensor, value in pairs}
+
+    compare(model, spec, rows, answer)
+    return model
+
+
+def _traced(network: torch.nn.Module, spec: ModelSpec) -> object:
     batch = torch.export.Dim("batch", min=1, max=spec.max_batch_size)
     examples = tuple(
         torch.from_numpy(np.zeros((2, *tensor.shape[1:]), tensor.datatype.dtype))
         for tensor in spec.inputs
     )
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # The exporter warns of its own internals (copyreg, pytree), which callers cannot mend.
+        # The exporter warns about its own internals, which a caller cannot mend.
         warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision's absence is no news
         program = torch.onnx.export(
             network,
             examples,
@@ -59,65 +68,4 @@ def torch_to_onnx(network: torch.nn.Module, spec: ModelSpec) -> bytes:
         )
     if program is None:
         raise ModelError(f"torch exported nothing for {spec.name!r}")
-    return finish(program.model_proto, spec)
-
-
-def finish(model: onnx.ModelProto, spec: ModelSpec) -> bytes:
-    """Strip what is not computation, check the graph and its fit to `spec`, and serialise.
-
-    Raises:
-        ModelError: the graph is invalid, or its inputs and outputs are not those of the spec.
-    """
-    strip(model)
-    model.graph.name = spec.name
-    model.producer_name, model.producer_version = "lupine", ""
-    content: bytes = model.SerializeToString(deterministic=True)
-    try:
-        onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"the exported graph of {spec.name!r} is invalid: {error}") from error
-    check_graph(content, spec)
-    return content
-
-
-def strip(model: onnx.ModelProto) -> None:
-    """Remove doc strings and metadata, which carry source paths and so differ between machines."""
-    model.doc_string = ""
-    del model.metadata_props[:]
-    for holder in (model.graph, *model.functions):
-        _strip_each([holder])
-        _strip_each(holder.node)
-        _strip_each(holder.value_info)
-    _strip_each(model.graph.input)
-    _strip_each(model.graph.output)
-    _strip_each(model.graph.initializer)
-
-
-def _strip_each(messages: Iterable[Any]) -> None:
-    for message in messages:
-        message.ClearField("doc_string")
-        message.ClearField("metadata_props")
-
-
-def check_graph(model: bytes, spec: ModelSpec) -> None:
-    """Load the model in ONNX Runtime and hold its inputs and outputs against the spec.
-
-    Raises:
-        ModelError: it does not load, or names, types or shapes differ.
-    """
-    from models.package import config_for  # noqa: PLC0415
-
-    loaded = session(model)
-    graph = Graph(
-        inputs=[GraphTensor(t.name, t.type, t.shape) for t in loaded.get_inputs()],
-        outputs=[GraphTensor(t.name, t.type, t.shape) for t in loaded.get_outputs()],
-    )
-    try:
-        check(config_for(spec), graph)
-    except ConfigMismatchError as error:
-        raise ModelError(str(error)) from error
-
-
-def session(model: bytes) -> onnxruntime.InferenceSession:
-    """The model in ONNX Runtime, on the CPU."""
-    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return program.model_proto

@@ -5,6 +5,7 @@ Flags travel to the workers as environment variables, so that every process read
 
 from __future__ import annotations
 
+import functools
 import os
 import tomllib
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from service.errors import ConfigurationError
 
@@ -114,7 +116,7 @@ def load(
     """
     environment = os.environ if environment is None else environment
     tree: dict[str, Any] = {}
-    origins = dict.fromkeys(_keys(), "default")
+    origins = dict.fromkeys(described(), "default")
     path = (folder or Path.cwd()) / FILE
     if path.is_file():
         try:
@@ -145,16 +147,6 @@ def load(
         ) from None
 
 
-def _keys() -> list[str]:
-    keys = []
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
-            keys += [f"{name}.{leaf}" for leaf in field.annotation.model_fields]
-        else:
-            keys.append(name)
-    return keys
-
-
 def _dotted(tree: Mapping[str, Any]) -> list[str]:
     keys = []
     for name, value in tree.items():
@@ -174,3 +166,32 @@ def _complaint(error: Any, origins: Mapping[str, str]) -> str:
 def variable(key: str) -> str:
     """The environment variable of a `section.key`."""
     return PREFIX + key.upper().replace(".", "__")
+
+
+def described() -> dict[str, FieldInfo]:
+    """Each `section.key` with its default and description, in the order of the model."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            found |= {f"{name}.{leaf}": inner for leaf, inner in section.model_fields.items()}
+        else:
+            found[name] = field
+    return found
+
+
+def value(settings: Settings, key: str) -> Any:
+    """The value of a `section.key`."""
+    return functools.reduce(getattr, key.split("."), settings)
+
+
+def exported(settings: Settings) -> dict[str, str]:
+    """The environment in which another process, wherever it runs, reads these same settings."""
+    found = {}
+    for key in described():
+        item = value(settings, key)
+        if isinstance(item, SecretStr):
+            item = item.get_secret_value()
+        if item is not None:
+            found[variable(key)] = str(int(item) if isinstance(item, ByteSize) else item)
+    return found

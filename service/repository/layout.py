@@ -19,6 +19,11 @@ def is_model_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def is_version(name: str) -> bool:
+    """Whether `name` may be a version's folder: a whole number above 0, without leading zeros."""
+    return _VERSION.fullmatch(name) is not None
+
+
 def check_repository(repository: Path) -> None:
     """Make sure that there is something to serve from.
 
@@ -58,5 +63,5 @@ def versions(folder: Path) -> list[int]:
     return sorted(
         int(entry.name)
         for entry in folder.iterdir()
-        if _VERSION.fullmatch(entry.name) and not entry.is_symlink() and entry.is_dir()
+        if is_version(entry.name) and not entry.is_symlink() and entry.is_dir()
     )

@@ -17,8 +17,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.repository import completion
-
 STAMP = "lupine-runtime.json"
 VARIABLE = "LUPINE_TRITON__RUNTIME"
 
@@ -27,6 +25,14 @@ PYTHONS = ((3, 11), (3, 12))
 GLIBC = (2, 35)  # what the wheel's tag asks for
 
 _BACKEND = Path(__file__).with_name("onnxruntime_backend")
+_PACKAGE = Path(__file__).parents[1]
+# What the backend imports of this package, by the same names as here.
+_SHARED = (
+    "__init__.py",
+    "repository/__init__.py",
+    "repository/completion.py",
+    "repository/session.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +172,17 @@ def assemble_backends(runtime: Runtime, into: Path) -> Path:
     Returns:
         `into`, for `Runtime.command`.
     """
-    ours = [*sorted(_BACKEND.glob("*.py")), Path(completion.__file__)]
-    for name, files in (("python", runtime.backend), ("onnxruntime", ours)):
-        folder = into / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            _place(file, folder / file.name)
+    for file in runtime.backend:
+        _place(file, into / "python" / file.name)
+    for file in sorted(_BACKEND.glob("*.py")):
+        _place(file, into / "onnxruntime" / file.name)
+    for name in _SHARED:
+        _place(_PACKAGE / name, into / "onnxruntime" / _PACKAGE.name / name)
     return into
 
 
 def _place(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as scratch:
         pass
     shutil.copy2(source, scratch.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class _Request(msgspec.Struct):
     outputs: list[_Output] = []
 
 
+_NESTED = re.compile(rb"\s*\[\s*\[")
 _decoder = msgspec.json.Decoder(_Request)
 _encoder = msgspec.json.Encoder()
 
@@ -178,21 +180,17 @@ def _nested_decoder(element: type, depth: int) -> msgspec.json.Decoder[Any]:
 
 def _from_json(name: str, datatype: Datatype, shape: Sequence[int], data: msgspec.Raw) -> Tensor:
     """`data` is flat, or nested as the shape is."""
-    element = _JSON_ELEMENTS[datatype]
+    nested = len(shape) > 1 and _NESTED.match(data) is not None
+    decoder = _nested_decoder(_JSON_ELEMENTS[datatype], len(shape) if nested else 1)
     try:
-        values = _nested_decoder(element, 1).decode(data)
-    except msgspec.DecodeError as flat:
-        if len(shape) < 2:  # noqa: PLR2004 - nesting starts at the second axis
-            raise InvalidRequestError(f"input {name!r}, data: {_reason(flat)}") from None
-        try:
-            values = _flatten(name, shape, _nested_decoder(element, len(shape)).decode(data))
-        except msgspec.DecodeError as nested:
-            raise InvalidRequestError(
-                f"input {name!r}, data is neither a flat array nor one nested as shape "
-                f"{list(shape)}: {_reason(nested)}"
-            ) from None
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(f"input {name!r}, data: {_reason(error)}") from None
+        values = decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        form = f"nested as shape {list(shape)}" if nested else "a flat array"
+        raise InvalidRequestError(
+            f"input {name!r}, data, read as {form}: {_reason(error)}"
+        ) from None
+    if nested:
+        values = _flatten(name, shape, values)
     if len(values) != math.prod(shape):
         raise InvalidRequestError(
             f"input {name!r}: shape {list(shape)} takes {math.prod(shape)} elements, "

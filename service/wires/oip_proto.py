@@ -57,9 +57,14 @@ def decode_outputs(message: Any) -> dict[str, Tensor]:
     """The outputs of a ModelInferResponse.
 
     Raises:
-        EngineError: an output is not as long as it says. A Python backend that runs with the wrong
-            NumPy answers with 0 bytes, and nothing else tells.
+        EngineError: an output is not as long as it says, or is missing. A Python backend that runs
+            with the wrong NumPy answers with 0 bytes, and nothing else tells.
     """
+    if len(message.outputs) != len(message.raw_output_contents):
+        raise EngineError(
+            f"the engine's answer is broken: it has {len(message.outputs)} outputs and "
+            f"{len(message.raw_output_contents)} raw contents"
+        )
     outputs = {}
     for item, raw in zip(message.outputs, message.raw_output_contents, strict=True):
         try:

@@ -25,9 +25,11 @@ def decode(name: str, datatype: Datatype, shape: Sequence[int], data: bytes | me
     """A view on `data` as a tensor; only BYTES elements are copied.
 
     Raises:
-        InvalidRequestError: `data` is not exactly as long as shape and datatype say, a BOOL is
-            neither 0 nor 1, or a BYTES element runs past the end.
+        InvalidRequestError: a size is below 0, `data` is not exactly as long as shape and datatype
+            say, a BOOL is neither 0 nor 1, or a BYTES element runs past the end.
     """
+    if min(shape, default=0) < 0:
+        raise InvalidRequestError(f"input {name!r}: shape {list(shape)} has a size below 0")
     elements = math.prod(shape)
     if datatype is Datatype.BYTES:
         return Tensor(datatype, shaped(name, _split(name, elements, data), shape))

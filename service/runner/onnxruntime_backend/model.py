@@ -2,7 +2,7 @@
 """Triton's `onnxruntime` backend, in Python: what tritonserver's stub imports.
 
 It runs in the managed runtime's environment, under NumPy 1, one process for each model instance.
-`service.runner.runtime.assemble_backends` lays it out beside `service/repository/completion.py`.
+`service.runner.runtime.assemble_backends` lays it out with what it imports of `service`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # where it stands decides, not where Triton runs
 
-import completion
 import numpy as np
-import ort_session
 import triton_python_backend_utils as pb_utils
 from ort_batches import Arrays, Job, answer
+
+from service.repository import completion, session
 
 
 class TritonPythonModel:
@@ -33,17 +33,17 @@ class TritonPythonModel:
         """Complete the configuration from the graph, where it leaves something out."""
         config = auto_complete_model_config.as_dict()
         try:
-            ort_session.refuse_unsupported(config)
+            session.refuse_unsupported(config)
             if completion.needs_completion(config):
-                path = ort_session.model_file(_version_folder(config), config)
+                path = session.model_file(_version_folder(config), config)
                 completed = completion.complete(
                     config,
-                    ort_session.read_graph(path),
+                    session.read_graph(path),
                     default_max_batch_size=_default_max_batch_size(),
                 )
                 # Its setters know no `reshape`; the dictionary is what goes back to the server.
                 config.update(completed)
-        except (completion.ConfigMismatchError, ort_session.RefusedError) as error:
+        except (completion.ConfigMismatchError, session.RefusedError) as error:
             raise _refusal(config, error) from None
         return auto_complete_model_config
 
@@ -52,18 +52,18 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         version = Path(args["model_repository"], args["model_version"])
         try:
-            ort_session.refuse_unsupported(config)
-            path = ort_session.model_file(version, config)
-            self._session = ort_session.open_session(path, config)
-            graph = ort_session.graph_of(self._session)
+            session.refuse_unsupported(config)
+            path = session.model_file(version, config)
+            self._session = session.open_session(path, config)
+            graph = session.graph_of(self._session)
             completion.check(config, graph)
-        except (completion.ConfigMismatchError, ort_session.RefusedError) as error:
+        except (completion.ConfigMismatchError, session.RefusedError) as error:
             raise _refusal(config, error) from None
         if args["model_instance_kind"] == "GPU":
             pb_utils.Logger.log_warn(
                 f"{args['model_instance_name']}: this ONNX Runtime computes on the CPU only"
             )
-        self._run_options = ort_session.run_options(config)
+        self._run_options = session.run_options(config)
         self._batching = int(config["max_batch_size"]) > 0
         self._scalars = {t.name for t in (*graph.inputs, *graph.initializers) if not t.dims}
         self._strings = {t.name for t in graph.outputs if t.type == "tensor(string)"}
@@ -100,7 +100,7 @@ class TritonPythonModel:
         for tensor in request.inputs():
             array = tensor.as_numpy()
             if array.dtype == np.object_:
-                array = _decoded(tensor.name(), array)
+                array = session.to_texts(tensor.name(), array)
             inputs[tensor.name()] = array.reshape(()) if tensor.name() in self._scalars else array
         return Job(inputs, tuple(request.requested_output_names()))
 
@@ -115,31 +115,11 @@ class TritonPythonModel:
         for name, found in outputs.items():
             array = found
             if name in self._strings:
-                array = _encoded(found)
+                array = session.to_bytes(found)
             if array.ndim == 0:  # Triton has no scalars: their dims are ones
                 array = array.reshape(self._scalar_dims.get(name, [1]))
             tensors.append(pb_utils.Tensor(name, array))
         return pb_utils.InferenceResponse(tensors)
-
-
-def _decoded(name: str, array: np.ndarray) -> np.ndarray:
-    """Bytes to text: ONNX Runtime's Python strings are UTF-8 and nothing else."""
-    decoded = np.empty(array.shape, np.object_)
-    flat = decoded.reshape(-1)
-    for i, element in enumerate(array.reshape(-1)):
-        try:
-            flat[i] = element.decode() if isinstance(element, bytes) else str(element)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"element {i} of input {name!r} is not UTF-8 ({error})") from None
-    return decoded
-
-
-def _encoded(array: np.ndarray) -> np.ndarray:
-    encoded = np.empty(array.shape, np.object_)
-    flat = encoded.reshape(-1)
-    for i, element in enumerate(array.reshape(-1)):
-        flat[i] = element if isinstance(element, bytes) else str(element).encode()
-    return encoded
 
 
 def _failure(message: str, code: int | None = None) -> Any:

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - Triton imports these files from a flat folder; they are no package
 """Opens a model file with ONNX Runtime, as the model's configuration asks for.
 
 The parameters and their meaning are those of NVIDIA's native backend. Source:
@@ -6,6 +5,9 @@ github.com/triton-inference-server/onnxruntime_backend, `README.md` and `src/onn
 (ModelState's constructor). One default differs: the native backend leaves `intra_op_thread_count`
 to ONNX Runtime, which takes every core for each session. Here each instance is a process, so the
 default is the cores divided by the model's instances, and threads that wait do not spin.
+
+This module is also loaded inside Triton's own environment: beside the standard library it may
+import ONNX Runtime and NumPy, there of major version 1, and `completion`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,15 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
+# ONNX Runtime 1.31 otherwise keeps a device id and usage events in the user's cache folder. It
+# reads this when it is loaded, so it must come first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime as ort
-from completion import Graph, GraphTensor
+
+from service.repository.completion import Graph, GraphTensor
 
 _LEVELS = {
     -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -24,6 +33,9 @@ _LEVELS = {
     2: ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 _ERRORS_ONLY = 3
+
+
+InferenceSession = ort.InferenceSession
 
 
 class RefusedError(Exception):
@@ -121,6 +133,31 @@ def run_options(config: Mapping[str, Any]) -> ort.RunOptions:
     return options
 
 
+def to_texts(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """BYTES as ONNX Runtime takes them: its Python strings are UTF-8 and nothing else.
+
+    Raises:
+        ValueError: an element of input `name` is not UTF-8.
+    """
+    texts = np.empty(array.shape, np.object_)
+    flat = texts.reshape(-1)
+    for i, element in enumerate(array.reshape(-1)):
+        try:
+            flat[i] = element.decode() if isinstance(element, bytes) else str(element)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"element {i} of input {name!r} is not UTF-8 ({error})") from None
+    return texts
+
+
+def to_bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """ONNX Runtime's strings as BYTES."""
+    encoded = np.empty(array.shape, np.object_)
+    flat = encoded.reshape(-1)
+    for i, element in enumerate(array.reshape(-1)):
+        flat[i] = element if isinstance(element, bytes) else str(element).encode()
+    return encoded
+
+
 def refuse_unsupported(config: Mapping[str, Any]) -> None:
     """Refuse what would otherwise be passed over in silence.
 
@@ -148,7 +185,7 @@ def refuse_unsupported(config: Mapping[str, Any]) -> None:
 def _open(path: Path, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no base of their own
+    except Exception as error:
         below = "/".join(path.parts[-2:])
         raise RefusedError(f"ONNX Runtime cannot open {below}: {error}") from error
 

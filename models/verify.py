@@ -1,0 +1,116 @@
+"""Holds an ONNX model against its spec, its reference and its golden cases, in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from models.catalog import Case, ModelError, ModelSpec
+from models.configuration import config_of
+from service.repository.completion import ConfigMismatchError, Graph, GraphTensor, check
+from service.repository.config import to_json
+
+BATCH_SIZES = (1, 2, 7, 32)
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime, on the CPU, in one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run(loaded: onnxruntime.InferenceSession, inputs: Arrays) -> Arrays:
+    """One run: every output by its name. BYTES are held as UTF-8 `bytes`, as the protocol does."""
+    names = [output.name for output in loaded.get_outputs()]
+    fed = {name: _texts(array) for name, array in inputs.items()}
+    answers = zip(names, loaded.run(names, fed), strict=True)
+    return {name: _bytes(array) for name, array in answers}
+
+
+def check_fit(model: bytes, spec: ModelSpec) -> None:
+    """Load the model and hold its inputs and outputs against what Triton will be told of it.
+
+    Raises:
+        ModelError: it does not load, cannot batch, or a name, a type or a shape differs.
+    """
+    try:
+        loaded = session(model)
+    except Exception as error:  # ONNX Runtime's errors share no base but this
+        raise ModelError(f"ONNX Runtime does not load {spec.name!r}: {error}") from error
+    graph = Graph(
+        inputs=[GraphTensor(t.name, t.type, t.shape) for t in loaded.get_inputs()],
+        outputs=[GraphTensor(t.name, t.type, t.shape) for t in loaded.get_outputs()],
+    )
+    try:
+        check(to_json(config_of(spec)), graph)
+    except ConfigMismatchError as error:
+        raise ModelError(str(error)) from error
+
+
+def compare(
+    model: bytes, spec: ModelSpec, rows: Arrays, reference: Callable[[Arrays], Arrays]
+) -> None:
+    """Hold ONNX Runtime's answers against the reference's, at batch sizes 1, 2, 7 and 32.
+
+    Args:
+        model: the ONNX bytes.
+        spec: names the tolerance.
+        rows: at least 32 rows for each input.
+        reference: the code that the model was made from.
+
+    Raises:
+        ModelError: an answer differs.
+    """
+    loaded = session(model)
+    for size in BATCH_SIZES:
+        inputs = {name: array[:size] for name, array in rows.items()}
+        where = f"{spec.name!r} at batch size {size}"
+        _same(where, run(loaded, inputs), reference(inputs), spec.tolerance)
+
+
+def check_golden(model: bytes, spec: ModelSpec, cases: Iterable[Case]) -> None:
+    """Hold the model's answers against its golden cases.
+
+    Raises:
+        ModelError: an answer differs by more than the spec's tolerance.
+    """
+    loaded = session(model)
+    for case in cases:
+        where = f"golden case {case.name!r} of {spec.name!r}"
+        _same(where, run(loaded, case.inputs), case.outputs, spec.tolerance)
+
+
+def _same(where: str, answers: Arrays, expected: Arrays, tolerance: float) -> None:
+    if set(answers) != set(expected):
+        raise ModelError(f"{where} gives {sorted(answers)}, expected were {sorted(expected)}")
+    for name, wanted in expected.items():
+        got = answers[name]
+        if got.shape != wanted.shape:
+            raise ModelError(f"{where}: {name!r} has shape {got.shape}, expected {wanted.shape}")
+        if wanted.dtype.hasobject:
+            if not np.array_equal(got, wanted):
+                raise ModelError(f"{where}: {name!r} is {got.tolist()}, expected {wanted.tolist()}")
+            continue
+        apart = float(np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0))
+        if not apart <= tolerance:
+            raise ModelError(f"{where}: {name!r} is {apart:.3g} off, at most {tolerance:g} may be")
+
+
+def _texts(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if not array.dtype.hasobject:
+        return array
+    texts = [element.decode() for element in array.ravel()]
+    return np.array(texts, dtype=np.object_).reshape(array.shape)
+
+
+def _bytes(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if not array.dtype.hasobject:
+        return array
+    elements = [str(element).encode() for element in array.ravel()]
+    return np.array(elements, dtype=np.object_).reshape(array.shape)

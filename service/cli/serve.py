@@ -1,0 +1,84 @@
+"""`lupine serve` and `lupine triton`: the processes that stay."""
+# ruff: noqa: PLC0415 - `lupine --help` must answer at once, so commands import when they run
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+_Port = typer.Option(min=1, max=65535)
+_Repository = Annotated[
+    Path | None,
+    typer.Option(
+        "--repository", help="The model repository.", show_default="triton_repo", metavar="FOLDER"
+    ),
+]
+
+
+def serve(
+    *,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="HTTP port.", show_default="3000")
+    ] = None,
+    repository: _Repository = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            help="Gateway processes.",
+            show_default="one a core for Triton, else one",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["auto", "triton", "onnx", "echo"] | None,
+        typer.Option(
+            help="What runs the models; auto takes Triton where there is one.", show_default="auto"
+        ),
+    ] = None,
+    triton_url: Annotated[
+        str | None,
+        typer.Option(
+            help="gRPC of a Triton that runs elsewhere, instead of the managed one.",
+            metavar="HOST:PORT[,...]",
+        ),
+    ] = None,
+) -> None:
+    """Serve the models of a repository over the Open Inference Protocol.
+
+    Prints one line when it is ready. Flags win over the environment (`LUPINE_SERVER__PORT`), which
+    wins over `lupine.toml`. Ctrl-C, or SIGTERM, drains: requests in flight are answered first.
+
+    Examples:
+        lupine serve
+
+        lupine serve --port 8080 --workers 2 --repository /srv/models
+
+        lupine serve --triton-url triton-a:8001,triton-b:8001
+
+        lupine serve --engine onnx     # without Triton
+    """
+    from service.cli.effective import effective
+    from service.runner import entry
+
+    if triton_url and engine in ("onnx", "echo"):
+        raise typer.BadParameter(f"--triton-url contradicts --engine {engine}: drop one of them")
+    settings, _ = effective(
+        {
+            "server.host": host,
+            "server.port": port,
+            "server.workers": workers,
+            "repository.path": repository,
+            "engine.kind": engine,
+            "triton.url": triton_url,
+        }
+    )
+    entry.check(settings)
+    entry.raise_open_files()
+    entry.become(entry.plan(settings, entry.private_folder(settings), os.environ))

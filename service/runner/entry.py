@@ -1,0 +1,231 @@
+"""What `lupine serve` checks before it becomes `bentoml serve`, and the command that it becomes."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import ipaddress
+import json
+import os
+import re
+import resource
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from service import settings as settings_module
+from service.errors import ConfigurationError
+from service.repository import layout
+from service.runner import deployment
+from service.settings import Settings
+
+SERVICE = "service.bento:Gateway"
+_PACKAGE_FOLDER = Path(__file__).parents[2]  # the folder that holds the package `service`
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_OPEN_FILES = 65_536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """A process to become: its command line, and its whole environment."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def check(settings: Settings) -> None:
+    """Find out early what would keep the gateway from serving.
+
+    Raises:
+        ConfigurationError: what it is, and how to mend it.
+    """
+    layout.check_repository(settings.repository.path)
+    check_port_free(numeric_address(settings.server.host), settings.server.port, "--port")
+    check_engine(settings)
+    if settings.triton.url:
+        deployment.reach(settings.triton.url)
+
+
+def check_engine(settings: Settings) -> tuple[str, str]:
+    """The engine that will serve and why, as `deployment.choose_engine`, once it is sure to start.
+
+    Raises:
+        ConfigurationError: there is no such engine here.
+    """
+    for address in settings.triton.url.split(",") if settings.triton.url else ():
+        if not _ADDRESS.fullmatch(address.strip()):
+            raise ConfigurationError(
+                f"--triton-url has {address.strip()!r:.200}: HOST:PORT of Triton's gRPC is "
+                "expected, without a scheme, several separated by commas"
+            )
+    kind, why = deployment.choose_engine(settings)
+    if kind == "onnx" and importlib.util.find_spec("onnxruntime") is None:
+        raise ConfigurationError(
+            f"{why}: but onnxruntime is not installed: `make setup` installs it"
+        )
+    return kind, why
+
+
+def numeric_address(host: str) -> str:
+    """The address of a host: BentoML listens on addresses alone, not on names.
+
+    Raises:
+        ConfigurationError: the name leads to no address.
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"--host {host!r:.200} leads to no address: {error}") from None
+    four = [entry for entry in found if entry[0] == socket.AF_INET]
+    return str((four or found)[0][4][0])
+
+
+def check_port_free(address: str, port: int, flag: str) -> None:
+    """Make sure that a server could listen there now.
+
+    Args:
+        address: a numeric address.
+        port: the port.
+        flag: what the operator would change.
+
+    Raises:
+        ConfigurationError: it could not, and why.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # Without this, connections that closed a moment ago would look like a listener.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+            probe.listen(1)
+    except OSError as error:
+        raise ConfigurationError(_port_trouble(address, port, flag, error)) from None
+
+
+def _port_trouble(address: str, port: int, flag: str, error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            holder = listener(port)
+            by = f" by {holder}" if holder else ""
+            return f"port {port} on {address} is taken{by}: stop that, or choose another {flag}"
+        case errno.EADDRNOTAVAIL:
+            return f"{address} is no address of this machine: check --host"
+        case errno.EACCES:
+            return f"port {port} needs privileges: choose a {flag} of 1024 or more"
+        case _:
+            return f"cannot listen on {address} port {port}: {error}"
+
+
+def listener(port: int) -> str:
+    """Who listens on a port, where this user may know; else an empty string."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            at = connection.laddr
+            if at and at.port == port and connection.status == psutil.CONN_LISTEN:
+                if connection.pid is None:
+                    return ""
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+    except (psutil.Error, OSError):
+        pass
+    return ""
+
+
+def plan(settings: Settings, run_dir: Path, base: Mapping[str, str]) -> Start:
+    """The `bentoml serve` that serves with these settings. Paths in it depend on no folder.
+
+    Args:
+        settings: `check` had no complaint about them.
+        run_dir: the private folder of this gateway.
+        base: the environment to build on.
+
+    Raises:
+        ConfigurationError: BENTOML_CONFIG_OVERRIDES in `base` is no JSON object.
+    """
+    settings = settings.model_copy(
+        update={
+            "repository": settings.repository.model_copy(
+                update={"path": settings.repository.path.absolute()}
+            ),
+            "triton": settings.triton.model_copy(
+                update={"runtime": settings.triton.runtime.absolute()}
+            ),
+            "run_dir": run_dir.absolute(),
+        }
+    )
+    environment = dict(base) | settings_module.exported(settings)
+    environment["BENTOML_HOME"] = str(settings.run_dir / "bentoml" if settings.run_dir else "")
+    environment["BENTOML_DO_NOT_TRACK"] = "True"
+    environment.setdefault("BENTOML_VERBOSITY", "-1")
+    workers = deployment.worker_count(settings)
+    environment["BENTOML_CONFIG_OVERRIDES"] = _overrides(base, workers)
+    host = numeric_address(settings.server.host)
+    arguments = {
+        "--host": host,
+        "--port": str(settings.server.port),
+        "--working-dir": str(_PACKAGE_FOLDER),
+        "--timeout-graceful-shutdown": str(settings.server.grace_seconds),
+    }
+    flags = [part for pair in arguments.items() for part in pair]
+    return Start(
+        # -P: nothing in the working directory may pose as BentoML.
+        command=(sys.executable, "-P", "-m", "bentoml", "serve", SERVICE, *flags),
+        environment=environment,
+    )
+
+
+def _overrides(base: Mapping[str, str], workers: int) -> str:
+    given = base.get("BENTOML_CONFIG_OVERRIDES") or "{}"
+    try:
+        tree = json.loads(given)
+        gateway = tree.setdefault("services", {}).setdefault("Gateway", {})
+        gateway["workers"] = workers
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigurationError(
+            f"BENTOML_CONFIG_OVERRIDES is {given!r:.200}: a JSON object is expected"
+        ) from None
+    return json.dumps(tree)
+
+
+def private_folder(settings: Settings) -> Path:
+    """The folder of this gateway, empty and for this user alone.
+
+    Raises:
+        ConfigurationError: the one that LUPINE_RUN_DIR names holds something, or is another's.
+    """
+    folder = deployment.run_dir(settings)
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigurationError(
+            f"LUPINE_RUN_DIR {folder} is open to others: `chmod 700` it, or name another folder"
+        )
+    if any(folder.iterdir()):
+        raise ConfigurationError(
+            f"LUPINE_RUN_DIR {folder} is not empty: another gateway uses it, or left it behind; "
+            "it is removed when a gateway ends, so name a folder that is new"
+        )
+    return folder
+
+
+def raise_open_files() -> int:
+    """Allow this process as many open files as it may have. Returns how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
+def become(start: Start) -> None:
+    """Replace this process."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execve(start.command[0], start.command, start.environment)  # noqa: S606 - no shell is wanted

@@ -2,7 +2,7 @@
 
 Importing this module does nothing. In the supervisor `on_deployment` makes the private folder and
 starts the guardian of tritonserver; each worker builds a `service.gateway.Gateway`, which
-answers `/v2/` ahead of BentoML's middleware.
+answers `/v2` ahead of BentoML's middleware.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from typing import Any
 
 import bentoml
 from _bentoml_sdk import Service
+from starlette.responses import JSONResponse
 
 from service import settings as settings_module
-from service.frontends import http_protocol
+from service.apis import file_type
+from service.apis.identify import Identification
+from service.errors import LupineError
+from service.frontends import http_protocol, status
+from service.frontends.edge import Edge
 from service.frontends.http import PREFIX, Scope, Send
 from service.frontends.http_body import Receive
 from service.gateway import Gateway as Parts
 from service.gateway import prepare_worker
+from service.protocol import deadline
 from service.runner import deployment, lifeline
 
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
@@ -39,7 +45,7 @@ class GatewayService(Service[Any]):
         self.config.update(
             workers=deployment.worker_count(settings),
             http={"host": settings.server.host, "port": settings.server.port},
-            traffic={"timeout": 3600},  # deadlines are ours
+            traffic={"timeout": deadline.MAX_SECONDS},  # deadlines are ours
             metrics={"enabled": False},
             logging={"access": {"enabled": False}},
             runner_probe={"enabled": False},
@@ -53,13 +59,14 @@ class GatewayService(Service[Any]):
         prepare_worker(run_dir)
         http_protocol.install(settings.server)
         self.parts = Parts(settings, run_dir)
-        return _Front(self.parts, super().to_asgi(is_main))
+        inner = super().to_asgi(is_main)
+        return _Front(self.parts, Edge(inner, max_bytes=settings.server.max_body_bytes))
 
 
 class _Front:
     """Sends each request to the data plane or to BentoML."""
 
-    def __init__(self, parts: Parts, bento: Any) -> None:
+    def __init__(self, parts: Parts, bento: Edge) -> None:
         self._parts = parts
         self._bento = bento
 
@@ -94,8 +101,9 @@ class Gateway:
     @bentoml.on_startup
     async def start(self) -> None:
         """In each worker."""
-        await self.bento_service.parts.start()
         run_dir = Path(os.environ[settings_module.variable("run_dir")])
+        self._alive = lifeline.hold(run_dir, lifeline.WORKERS)
+        await self.bento_service.parts.start()
         self._orphaned = asyncio.get_running_loop().create_task(_quit_with_supervisor(run_dir))
         deployment.announce(run_dir)
 
@@ -104,10 +112,31 @@ class Gateway:
         """In each worker, after the requests in flight."""
         self._orphaned.cancel()
         await self.bento_service.parts.stop()
+        self._alive.close()
 
     async def __is_ready__(self) -> bool:
         """For BentoML's /readyz."""
         return await self.bento_service.parts.dataplane.ready()
+
+    @bentoml.api(route="/identify")
+    async def identify(self, file: Path, ctx: bentoml.Context) -> Identification:
+        """Tell the type of a file by its content, with Google's magika model."""
+        content = await asyncio.to_thread(file.read_bytes)
+        dataplane = self.bento_service.parts.dataplane
+        try:
+            wait = deadline.from_header(ctx.request.headers.get(deadline.HEADER))
+            return await file_type.identify_file(dataplane, content, wait)
+        except LupineError as error:
+            return _refusal(error)  # type: ignore[return-value]  # BentoML passes it on as it is
+
+
+def _refusal(error: LupineError) -> JSONResponse:
+    """A failure, as every other path of the gateway answers it."""
+    return JSONResponse(
+        {"error": error.message},
+        status_code=status.HTTP[type(error)],
+        headers=status.retry_after(error),
+    )
 
 
 async def _quit_with_supervisor(run_dir: Path) -> None:

@@ -42,6 +42,8 @@ class Gateway:
         self._settings = settings
         self._run_dir = run_dir
         self._ledger = Ledger(run_dir)
+        self._addresses: Sequence[str] = ()
+        self._addresses_of = -1  # the generation in which they were read
         self.telemetry = Telemetry()
         self.engine = self._engine()
         self._catalogue = Catalogue(self.engine, self._ledger)
@@ -96,8 +98,12 @@ class Gateway:
         """Where Triton's gRPC is now: as configured, or where the guardian started it."""
         if self._settings.triton.url:
             return [part.strip() for part in self._settings.triton.url.split(",")]
-        found = endpoint.read(self._run_dir)
-        return [found.grpc] if found else []
+        generation = self._ledger.current()  # the guardian starts a new one with each server
+        if generation != self._addresses_of or not self._addresses:
+            found = endpoint.read(self._run_dir)
+            self._addresses = [found.grpc] if found else []
+            self._addresses_of = generation
+        return self._addresses
 
     async def start(self) -> None:
         """Start the engine, look at what it serves, and keep looking.

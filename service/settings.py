@@ -36,12 +36,12 @@ class Server(_Section):
     keep_alive_seconds: float = Field(75.0, gt=0, description="an idle connection lives so long")
     header_seconds: float = Field(10.0, gt=0, description="a request's head may take so long")
     body_idle_seconds: float = Field(30.0, gt=0, description="a body may pause so long")
-    max_header_bytes: ByteSize = Field(ByteSize(65536), description="bytes of a request's head")
+    max_header_bytes: ByteSize = Field(ByteSize(65536), gt=0, description="bytes of a request's head")
     max_body_bytes: ByteSize = Field(
-        ByteSize(64 << 20), description="bytes of a body, compressed and decompressed"
+        ByteSize(64 << 20), gt=0, description="bytes of a body, compressed and decompressed"
     )
     max_buffered_bytes: ByteSize = Field(
-        ByteSize(512 << 20), description="bytes of bodies that one worker holds at once"
+        ByteSize(512 << 20), gt=0, description="bytes of bodies that one worker holds at once"
     )
     grace_seconds: int = Field(30, ge=1, description="requests in flight may take so long at exit")
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.batching import merge
 from service.batching.policy import members_to_cut
-from service.errors import EngineError, LupineError, ShedError
+from service.errors import (
+    DeadlineError,
+    EngineError,
+    InvalidRequestError,
+    LupineError,
+    ShedError,
+)
 from service.protocol.messages import Parameter, Servable, Tensor
 from service.protocol.ports import Engine
 
@@ -32,6 +38,10 @@ class _Member:
     deadline: float
     future: asyncio.Future[Outputs]
     queued: float = field(default_factory=time.monotonic)
+
+    def fail(self, error: LupineError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Batcher:
@@ -67,6 +77,7 @@ class Batcher:
 
         Raises:
             ShedError: the queue is full.
+            DeadlineError: the deadline passed while the request waited.
             EngineError: the engine fails on this input, also when it is run alone.
             LupineError: whatever else the engine raises.
         """
@@ -79,7 +90,8 @@ class Batcher:
             id(servable),  # the queue keeps the servable alive, so no other takes its id
             tuple(outputs),
             tuple(sorted((n, t.datatype.name, t.shape[1:]) for n, t in inputs.items())),
-            tuple(sorted(parameters.items())) if parameters else (),
+            # By their looks, which tell 1 from 1.0 and True; as values they are equal.
+            tuple(sorted((k, repr(v)) for k, v in parameters.items())) if parameters else (),
         )
         queue = self._queues.get(key)
         if queue is None:
@@ -103,7 +115,7 @@ class _Queue:
         self._servable = servable
         self._outputs = outputs
         self._parameters = parameters
-        self._waiting: deque[_Member] = deque()
+        self._waiting: OrderedDict[_Member, None] = OrderedDict()  # oldest first
         self._running: set[asyncio.Task[None]] = set()
         self._pump_due = False
 
@@ -116,9 +128,12 @@ class _Queue:
             )
         loop = asyncio.get_running_loop()
         member = _Member(inputs=inputs, rows=rows, deadline=deadline, future=loop.create_future())
-        self._waiting.append(member)
+        self._waiting[member] = None
         self._pump_soon()
-        return await member.future
+        try:
+            return await member.future
+        finally:
+            self._waiting.pop(member, None)  # whoever leaves early holds no place
 
     def _pump_soon(self) -> None:
         # At the end of this turn of the loop: what arrived in the same turn goes together.
@@ -128,18 +143,13 @@ class _Queue:
 
     def _pump(self) -> None:
         self._pump_due = False
-        now = time.monotonic()
-        # Nobody waits for these any more: they are never computed.
-        gone = [m for m in self._waiting if m.future.done() or m.deadline <= now]
-        if gone:
-            self._waiting = deque(m for m in self._waiting if m not in gone)
         while count := members_to_cut(
             (member.rows for member in self._waiting),
             max_rows=self._servable.max_batch_size,
             in_flight=len(self._running),
             max_in_flight=self._batcher._max_in_flight,  # noqa: SLF001 - one owner, two classes
         ):
-            members = [self._waiting.popleft() for _ in range(count)]
+            members = [self._waiting.popitem(last=False)[0] for _ in range(count)]
             task = asyncio.get_running_loop().create_task(self._run(members))
             self._running.add(task)
             task.add_done_callback(self._ran)
@@ -150,30 +160,47 @@ class _Queue:
         self._running.discard(task)
         self._pump_soon()
 
-    async def _run(self, members: list[_Member]) -> None:
-        now = time.monotonic()
-        self._batcher._observer.batch_sent(  # noqa: SLF001 - one owner, two classes
-            self._servable, sum(m.rows for m in members), [now - m.queued for m in members]
-        )
+    async def _run(self, members: Sequence[_Member]) -> None:
+        """Answer every member, well or not."""
+        members = _present(members)
+        if not members:
+            return
+        failure: LupineError
         try:
             parts = await self._infer(members)
-        except EngineError as error:
-            if len(members) == 1:
-                _fail(members, error)
-            else:  # one bad member harms no stranger: each is tried alone
-                await asyncio.gather(*(self._run([member]) for member in members))
         except LupineError as error:
-            _fail(members, error)
+            failure = error
         except BaseException as error:
             # A defect of an engine: nobody may be left waiting, and it must be seen.
-            _fail(members, EngineError(f"the engine broke: {type(error).__name__}: {error}"))
-            raise
+            failure = EngineError(f"the engine broke: {type(error).__name__}: {error}")
+            if not isinstance(error, Exception):
+                _fail(members, failure)
+                raise
+            context = {"message": failure.message, "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
         else:
             for member, part in zip(members, parts, strict=True):
                 if not member.future.done():
                     member.future.set_result(part)
+            return
+        if len(members) > 1 and isinstance(failure, EngineError | InvalidRequestError):
+            await self._run_apart(members, failure)
+        else:
+            _fail(members, failure)
+
+    async def _run_apart(self, members: Sequence[_Member], failure: LupineError) -> None:
+        """One bad member harms no stranger: each is tried alone, in this run's place."""
+        try:
+            for member in members:
+                await self._run([member])
+        finally:
+            _fail(members, failure)  # whom a cancellation left waiting
 
     async def _infer(self, members: Sequence[_Member]) -> list[Outputs]:
+        now = time.monotonic()
+        self._batcher._observer.batch_sent(  # noqa: SLF001 - one owner, two classes
+            self._servable, sum(m.rows for m in members), [now - m.queued for m in members]
+        )
         outputs = await self._batcher._engine.infer(  # noqa: SLF001 - one owner, two classes
             self._servable,
             merge.concat([member.inputs for member in members]),
@@ -184,7 +211,15 @@ class _Queue:
         return merge.split(outputs, [member.rows for member in members])
 
 
+def _present(members: Sequence[_Member]) -> Sequence[_Member]:
+    """Those whom an answer still reaches: nothing is computed for the others."""
+    now = time.monotonic()
+    for member in members:
+        if member.deadline <= now:
+            member.fail(DeadlineError("the deadline passed while the request waited its turn"))
+    return [member for member in members if not member.future.done()]
+
+
 def _fail(members: Sequence[_Member], error: LupineError) -> None:
     for member in members:
-        if not member.future.done():
-            member.future.set_exception(error)
+        member.fail(error)

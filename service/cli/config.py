@@ -16,12 +16,11 @@ app = typer.Typer(no_args_is_help=True, help="Show and document the settings.")
 def show(*, as_json: screen.AsJson = False) -> None:
     """Print every setting, its value and where that came from. Secrets are masked.
 
-    Examples:
-        lupine config show
+    For example:
 
-        LUPINE_SERVER__PORT=8080 lupine config show
-
-        lupine config show --json | jq '."server.port"'
+    - `lupine config show`
+    - `LUPINE_SERVER__PORT=8080 lupine config show`
+    - `lupine config show --json | jq '."server.port"'`
     """
     from service import settings as settings_module
     from service.cli.effective import effective
@@ -44,8 +43,9 @@ def show(*, as_json: screen.AsJson = False) -> None:
 def docs() -> None:
     """Print the settings as Markdown: this makes docs/settings.md.
 
-    Examples:
-        lupine config docs > docs/settings.md
+    For example:
+
+    - `lupine config docs > docs/settings.md`
     """
     screen.write(markdown())
 

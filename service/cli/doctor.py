@@ -14,10 +14,10 @@ def doctor(*, as_json: screen.AsJson = False) -> None:
     Exits with 1 where something is wrong that keeps the gateway from serving; a warning alone is
     none of that.
 
-    Examples:
-        lupine doctor
+    For example:
 
-        lupine doctor --json | jq '.checks[] | select(.state != "ok")'
+    - `lupine doctor`
+    - `lupine doctor --json | jq '.checks[] | select(.state != "ok")'`
     """
     from service.cli.effective import effective
     from service.errors import ConfigurationError

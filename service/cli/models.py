@@ -12,7 +12,7 @@ from service.cli import screen
 
 URL = "http://127.0.0.1:3000"
 
-app = typer.Typer(help="List, load and unload the models of a running gateway.")
+app = typer.Typer()
 
 _Url = Annotated[
     str | None,
@@ -27,12 +27,11 @@ def models(context: typer.Context, *, url: _Url = None, as_json: screen.AsJson =
 
     Loading and unloading sends `LUPINE_ADMIN_KEY`, where it is set, as the bearer token.
 
-    Examples:
-        lupine models
+    For example:
 
-        lupine models load digits
-
-        lupine models list --url http://gateway:3000 --json
+    - `lupine models`
+    - `lupine models load digits`
+    - `lupine models list --url http://gateway:3000 --json`
     """
     context.obj = (url or URL, as_json)
     if context.invoked_subcommand is None:
@@ -48,10 +47,10 @@ def list_models(
     Memory is as Triton tells it. Where it does not, and the repository is on this machine, it is
     the size of the version's files, marked "on disk".
 
-    Examples:
-        lupine models list
+    For example:
 
-        lupine models list --json | jq '.[] | select(.state != "READY")'
+    - `lupine models list`
+    - `lupine models list --json | jq '.[] | select(.state != "READY")'`
     """
     before_url, before_json = context.obj
     _list(url or before_url, as_json=as_json or before_json)
@@ -63,10 +62,10 @@ def load(
 ) -> None:
     """Load a model, or load it again from disk: every version that its config selects.
 
-    Examples:
-        lupine models load digits
+    For example:
 
-        LUPINE_ADMIN_KEY=... lupine models load digits --url http://gateway:3000
+    - `lupine models load digits`
+    - `LUPINE_ADMIN_KEY=... lupine models load digits --url http://gateway:3000`
     """
     _control(context, name, "load", url, as_json=as_json)
 
@@ -77,8 +76,9 @@ def unload(
 ) -> None:
     """Unload a model.
 
-    Examples:
-        lupine models unload digits
+    For example:
+
+    - `lupine models unload digits`
     """
     _control(context, name, "unload", url, as_json=as_json)
 

@@ -45,6 +45,7 @@ class RepositoryClient:
         )
 
     def __enter__(self) -> Self:
+        """Connections are made when they are needed."""
         return self
 
     def __exit__(
@@ -53,6 +54,7 @@ class RepositoryClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Close them."""
         self._client.close()
 
     def models(self) -> list[dict[str, Any]]:
@@ -132,10 +134,8 @@ class RepositoryClient:
         raise RefusedError(f"{_reason(answer) or self._stranger(answer)}{hint}")
 
     def _stranger(self, answer: httpx.Response) -> str:
-        return (
-            f"{self._url} answers {answer.status_code} {answer.reason_phrase} to {answer.request.url.path}: "
-            "is that a gateway?"
-        )
+        said = f"{answer.status_code} {answer.reason_phrase}"
+        return f"{self._url} answers {said} to {answer.request.url.path}: is that a gateway?"
 
 
 def _reason(answer: httpx.Response) -> str:

@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 import typer
 
-_Port = typer.Option(min=1, max=65535)
 _Repository = Annotated[
     Path | None,
     typer.Option(
@@ -55,14 +54,12 @@ def serve(
     Prints one line when it is ready. Flags win over the environment (`LUPINE_SERVER__PORT`), which
     wins over `lupine.toml`. Ctrl-C, or SIGTERM, drains: requests in flight are answered first.
 
-    Examples:
-        lupine serve
+    For example:
 
-        lupine serve --port 8080 --workers 2 --repository /srv/models
-
-        lupine serve --triton-url triton-a:8001,triton-b:8001
-
-        lupine serve --engine onnx     # without Triton
+    - `lupine serve`
+    - `lupine serve --port 8080 --workers 2 --repository /srv/models`
+    - `lupine serve --triton-url triton-a:8001,triton-b:8001`
+    - `lupine serve --engine onnx` without Triton
     """
     from service.cli.effective import effective
     from service.runner import entry
@@ -82,3 +79,38 @@ def serve(
     entry.check(settings)
     entry.raise_open_files()
     entry.become(entry.plan(settings, entry.private_folder(settings), os.environ))
+
+
+def triton(
+    *,
+    repository: _Repository = None,
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Triton's HTTP.")] = 8000,
+    grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Triton's gRPC.")] = 8001,
+    metrics_port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Port of Triton's /metrics.")
+    ] = 8002,
+) -> None:
+    """Run the managed tritonserver alone, in the foreground, on loopback.
+
+    Every model of the repository is loaded. Ctrl-C, or SIGTERM, stops it.
+
+    For example:
+
+    - `lupine triton`
+    - `lupine triton --repository /srv/models --grpc-port 9001`
+    """
+    from service.cli.effective import effective
+    from service.runner import entry, foreground
+
+    settings, _ = effective({"repository.path": repository})
+    ports = {"--http-port": http_port, "--grpc-port": grpc_port, "--metrics-port": metrics_port}
+    if len(set(ports.values())) < len(ports):
+        raise typer.BadParameter("the three ports must differ")
+    entry.check_managed(settings)
+    for flag, port in ports.items():
+        entry.check_port_free("127.0.0.1", port, flag)
+    raise typer.Exit(
+        foreground.run(
+            settings, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port
+        )
+    )

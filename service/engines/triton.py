@@ -126,6 +126,7 @@ class TritonEngine:
 
     async def load(self, model: str) -> None:
         """Load the model on every Triton."""
+        await self._check_known(model)
         await self._control(
             lambda s: s.stub.RepositoryModelLoad(
                 service_pb2.RepositoryModelLoadRequest(model_name=model), timeout=_CONTROL_SECONDS
@@ -135,9 +136,7 @@ class TritonEngine:
 
     async def unload(self, model: str) -> None:
         """Unload the model from every Triton."""
-        known = {state.name for state in (await self.snapshot()).index}
-        if model not in known:  # Triton itself says yes to unloading anything
-            raise NotFoundError(f"the repository has no model {model!r:.200}")
+        await self._check_known(model)
         await self._control(
             lambda s: s.stub.RepositoryModelUnload(
                 service_pb2.RepositoryModelUnloadRequest(model_name=model),
@@ -145,6 +144,12 @@ class TritonEngine:
             )
         )
         self._ledger.record(model, loaded=False)
+
+    async def _check_known(self, model: str) -> None:
+        """Triton says yes to unloading anything, and takes an unknown name for a broken model."""
+        index: Sequence[ModelState] = await self._first(_Server.index)
+        if model not in {state.name for state in index}:
+            raise NotFoundError(f"the repository has no model {model!r:.200}")
 
     async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:
         """Triton's own statistics, of the first server that answers."""
@@ -209,14 +214,17 @@ class _Server:
             return False
         return bool(answer.live)
 
-    async def snapshot(self) -> Snapshot:
+    async def index(self) -> tuple[ModelState, ...]:
         answer = await self.stub.RepositoryIndex(
             service_pb2.RepositoryIndexRequest(), timeout=_ASK_SECONDS
         )
-        index = tuple(
+        return tuple(
             ModelState(name=m.name, version=m.version, state=m.state, reason=m.reason)
             for m in answer.models
         )
+
+    async def snapshot(self) -> Snapshot:
+        index = await self.index()
         ready = [state for state in index if state.state == "READY"]
         asking = asyncio.Semaphore(_CONCURRENT_QUESTIONS)
 

@@ -6,7 +6,6 @@ repository, the model configuration and statistics.
 
 from __future__ import annotations
 
-import math
 import re
 import time
 import uuid
@@ -310,8 +309,7 @@ def _code(error: LupineError) -> int:
 
 async def _refuse(call: _Call, error: LupineError) -> None:
     headers: Headers = [_JSON]
-    if error.retry_after is not None:
-        headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()))
+    headers += [(k.encode(), v.encode()) for k, v in status.retry_after(error).items()]
     if isinstance(error, MethodNotAllowedError):
         headers.append((b"allow", error.allowed.encode()))
     if isinstance(error, TooLargeError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from service import errors
 from service.errors import LupineError
 
@@ -18,3 +20,10 @@ HTTP: dict[type[LupineError], int] = {
     errors.UnavailableError: 503,
     errors.DeadlineError: 504,
 }
+
+
+def retry_after(error: LupineError) -> dict[str, str]:
+    """The header `Retry-After` in whole seconds, where trying again makes sense; else none."""
+    if error.retry_after is None:
+        return {}
+    return {"retry-after": str(max(1, math.ceil(error.retry_after)))}

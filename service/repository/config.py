@@ -86,16 +86,20 @@ def servable(config: Mapping[str, Any], version: str) -> Servable:
     """One version of the model that a complete config describes.
 
     Raises:
-        ConfigurationError: a datatype or a `lupine.*` parameter cannot be used.
+        ConfigurationError: a datatype, the batch size or a `lupine.*` parameter cannot be used.
     """
-    batched = int(config.get("max_batch_size", 0)) > 0
+    size = int(config.get("max_batch_size", 0))
+    if size < 0:
+        raise ConfigurationError(
+            f"model {config['name']!r}: max_batch_size is {size}: at least 0 is expected"
+        )
     return Servable(
         name=config["name"],
         version=version,
         platform=config.get("platform") or config.get("backend") or "",
-        max_batch_size=int(config.get("max_batch_size", 0)),
-        inputs=_specs(config, "input", batched=batched),
-        outputs=_specs(config, "output", batched=batched),
+        max_batch_size=size,
+        inputs=_specs(config, "input", batched=size > 0),
+        outputs=_specs(config, "output", batched=size > 0),
         policy=_policy(config),
         config=config,
     )
@@ -185,6 +189,6 @@ def chosen_versions(config: Mapping[str, Any], available: list[int]) -> list[int
             raise ConfigurationError(
                 f"model {config['name']!r}: version_policy asks for {missing}, there is {available}"
             )
-        return sorted(wanted)
+        return sorted(set(wanted))
     count = int(policy.get("latest", {}).get("num_versions", 1)) or 1
     return available[-count:]

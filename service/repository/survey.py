@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service.errors import ConfigurationError
@@ -99,6 +99,9 @@ def _missing_file(config: dict[str, Any], folder: Path) -> Iterator[str]:
     backend = config.get("backend") or _BACKENDS.get(platform, platform)
     name = config.get("default_model_filename") or _FILES.get(backend)
     if name is None:
+        return
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        yield f"default_model_filename {name!r} leads out of the version's folder"
         return
     path = folder / name
     if not path.exists():

@@ -1,4 +1,4 @@
-"""What `lupine doctor` looks at: each check says what it found and, where needed, how to mend it."""
+"""What `lupine doctor` looks at: each check says what it found, and how to mend it."""
 
 from __future__ import annotations
 
@@ -131,9 +131,11 @@ def onnxruntime(settings: Settings) -> Iterator[Check]:
 
 def _providers() -> tuple[list[str], list[str]]:
     """Those that run a graph, and those that are listed only."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is loaded
     import onnxruntime as ort  # noqa: PLC0415 - the doctor must work where it is missing or broken
 
-    running, broken = [], []
+    running: list[str] = []
+    broken: list[str] = []
     for name in ort.get_available_providers():
         options = ort.SessionOptions()
         options.log_severity_level = 4

@@ -20,13 +20,14 @@ import psutil
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.repository import layout
-from service.runner import deployment
+from service.runner import deployment, runtime
 from service.settings import Settings
 
 SERVICE = "service.bento:Gateway"
 _PACKAGE_FOLDER = Path(__file__).parents[2]  # the folder that holds the package `service`
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 _OPEN_FILES = 65_536
+_LOUDNESS = ("BENTOML_VERBOSITY", "BENTOML_DEBUG", "BENTOML_QUIET")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,8 @@ def check(settings: Settings) -> None:
     Raises:
         ConfigurationError: what it is, and how to mend it.
     """
-    layout.check_repository(settings.repository.path)
+    if not settings.triton.url:  # a Triton elsewhere has its own
+        layout.check_repository(settings.repository.path)
     check_port_free(numeric_address(settings.server.host), settings.server.port, "--port")
     check_engine(settings)
     if settings.triton.url:
@@ -68,6 +70,18 @@ def check_engine(settings: Settings) -> tuple[str, str]:
             f"{why}: but onnxruntime is not installed: `make setup` installs it"
         )
     return kind, why
+
+
+def check_managed(settings: Settings) -> None:
+    """Make sure that the managed Triton can start on this repository.
+
+    Raises:
+        ConfigurationError: it cannot, and why.
+    """
+    layout.check_repository(settings.repository.path)
+    missing = runtime.missing_reason(settings.triton.runtime)
+    if missing:
+        raise ConfigurationError(f"there is no managed Triton: {missing}")
 
 
 def numeric_address(host: str) -> str:
@@ -163,7 +177,6 @@ def plan(settings: Settings, run_dir: Path, base: Mapping[str, str]) -> Start:
     environment = dict(base) | settings_module.exported(settings)
     environment["BENTOML_HOME"] = str(settings.run_dir / "bentoml" if settings.run_dir else "")
     environment["BENTOML_DO_NOT_TRACK"] = "True"
-    environment.setdefault("BENTOML_VERBOSITY", "-1")
     workers = deployment.worker_count(settings)
     environment["BENTOML_CONFIG_OVERRIDES"] = _overrides(base, workers)
     host = numeric_address(settings.server.host)
@@ -174,6 +187,8 @@ def plan(settings: Settings, run_dir: Path, base: Mapping[str, str]) -> Start:
         "--timeout-graceful-shutdown": str(settings.server.grace_seconds),
     }
     flags = [part for pair in arguments.items() for part in pair]
+    if not any(name in base for name in _LOUDNESS):
+        flags.append("--quiet")  # errors alone; the lines of ours are not BentoML's
     return Start(
         # -P: nothing in the working directory may pose as BentoML.
         command=(sys.executable, "-P", "-m", "bentoml", "serve", SERVICE, *flags),

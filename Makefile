@@ -11,7 +11,7 @@ ARGS ?=
 # ---------------------------------------------------------------- set up
 
 .PHONY: setup
-setup: $(STAMPS)/setup $(STAMPS)/triton triton_repo/magika/1/model.onnx ## the gateway and the managed Triton, without development tools
+setup: $(STAMPS)/setup $(STAMPS)/triton $(STAMPS)/magika ## the gateway and the managed Triton, without development tools
 
 $(STAMPS)/venv:
 	@mkdir -p $(STAMPS)
@@ -27,8 +27,9 @@ $(STAMPS)/triton: $(STAMPS)/setup service/runner/build.py constraints.txt
 	$(BIN)/python -m service.runner.build --into .triton --constraints constraints.txt
 	@touch $@
 
-triton_repo/magika/1/model.onnx: $(STAMPS)/setup
+$(STAMPS)/magika: $(STAMPS)/setup models/manifests/magika.json
 	$(BIN)/python -m models package magika
+	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/setup
 	$(PIP) install --constraint constraints.txt --editable '.[cpu,export,dev]'

@@ -57,6 +57,8 @@ class DataPlane:
         deadline = request.deadline
         if math.isinf(deadline):
             deadline = started + servable.policy.default_timeout
+        if deadline <= started:  # asyncio.timeout would let an engine begin all the same
+            raise DeadlineError(f"the request for model {servable.name!r} came after its deadline")
         try:
             with self._admission.permit(servable.name):
                 self._telemetry.inflight(self._admission.inflight)

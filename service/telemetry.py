@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import psutil
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -142,9 +144,18 @@ class Telemetry:
         return generate_latest(self._all_workers())
 
     def _all_workers(self) -> CollectorRegistry:
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if folder is None:
             return self._registry
+        _forget_the_dead(Path(folder))
         # Made anew each time, as prometheus_client's multiprocess mode asks for.
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """What a worker held when it died is no longer held; what it counted stays."""
+    for path in folder.glob("gauge_live*.db"):
+        if not psutil.pid_exists(int(path.stem.rpartition("_")[2])):
+            path.unlink(missing_ok=True)

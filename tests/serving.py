@@ -47,6 +47,7 @@ def settings(repository: Path, engine: str = "echo", **sections: object) -> Sett
 @contextmanager
 def serving(chosen: Settings, run_dir: Path) -> Iterator[Serving]:
     """Serve until the block ends."""
+    limits = getattr(http_protocol.GuardedProtocol, "limits", chosen.server)
     http_protocol.install(chosen.server)
     listener = socket.create_server((chosen.server.host, 0), backlog=1024)
     host, port = listener.getsockname()[:2]
@@ -86,3 +87,4 @@ def serving(chosen: Settings, run_dir: Path) -> Iterator[Serving]:
             state["server"].should_exit = True  # type: ignore[attr-defined]
         thread.join()
         listener.close()
+        http_protocol.install(limits)  # gateways of one process share them

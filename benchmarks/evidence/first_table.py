@@ -7,7 +7,6 @@ Triton batches dynamically; behind the gateway the gateway does.
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import httpx
 from rich.progress import Progress
 
 from benchmarks.evidence import mlp, wrk
-from benchmarks.evidence.gateway import ROOT, free_port, gateway, ready
+from benchmarks.evidence.gateway import LUPINE, ROOT, free_port, gateway, ready
 from benchmarks.evidence.record import Evidence, spread
 
 CONNECTIONS = (1, 64, 256)
@@ -92,7 +91,7 @@ def triton(repository: Path) -> Iterator[int]:
         for kind, port in zip(("http", "grpc", "metrics"), ports, strict=True)
     ]
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", "triton", "--repository", str(repository), *flags],
+        [LUPINE, "triton", "--repository", str(repository), *flags],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.STDOUT,

@@ -18,6 +18,7 @@ import httpx
 import psutil
 
 ROOT = Path(__file__).parents[2]
+LUPINE = str(Path(sys.executable).with_name("lupine"))  # beside the interpreter that runs us
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
 
@@ -84,7 +85,7 @@ def gateway(
     port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="lupine-evidence-") as scratch:
         log = Path(scratch) / "log"
-        command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *flags]
+        command = [LUPINE, "serve", "--port", str(port), *flags]
         with log.open("wb") as sink:
             begun = time.monotonic()
             process = subprocess.Popen(

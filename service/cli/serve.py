@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from service.errors import ConfigurationError
+
 _Repository = Annotated[
     Path | None,
     typer.Option(
@@ -65,7 +67,7 @@ def serve(
     from service.runner import entry
 
     if triton_url and engine in ("onnx", "echo"):
-        raise typer.BadParameter(f"--triton-url contradicts --engine {engine}: drop one of them")
+        raise ConfigurationError(f"--triton-url contradicts --engine {engine}: drop one of them")
     settings, _ = effective(
         {
             "server.host": host,
@@ -105,7 +107,7 @@ def triton(
     settings, _ = effective({"repository.path": repository})
     ports = {"--http-port": http_port, "--grpc-port": grpc_port, "--metrics-port": metrics_port}
     if len(set(ports.values())) < len(ports):
-        raise typer.BadParameter("the three ports must differ")
+        raise ConfigurationError("--http-port, --grpc-port and --metrics-port must differ")
     entry.check_managed(settings)
     for flag, port in ports.items():
         entry.check_port_free("127.0.0.1", port, flag)

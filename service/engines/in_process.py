@@ -10,11 +10,19 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from service.errors import EngineError, InvalidRequestError, LupineError, NotFoundError
+from service.errors import (
+    ConfigurationError,
+    EngineError,
+    InvalidRequestError,
+    LupineError,
+    NotFoundError,
+    UnavailableError,
+)
 from service.protocol.messages import ModelState, Parameter, Servable, Snapshot, Tensor
 from service.repository import config as model_config
 from service.repository import layout
@@ -95,9 +103,9 @@ class InProcessEngine:
 
     async def stop(self) -> None:
         """Let go of the models, after the runs that are under way."""
-        if self._pool is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
-            self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await asyncio.get_running_loop().run_in_executor(None, pool.shutdown)
         self._loaded.clear()
 
     async def healthy(self) -> bool:
@@ -107,32 +115,51 @@ class InProcessEngine:
     async def snapshot(self) -> Snapshot:
         """Follow the ledger, then tell what is loaded."""
         async with self._lock:
-            names = layout.model_names(self._repository)
+            names = self._names()
             orders = self._ledger.orders()
             for name in names:
                 order = orders.get(name)
-                if order is not None and not order.loaded:
-                    self._loaded.pop(name, None)
-                    self._failures[name] = "unloaded"
-                    continue
                 stamp = order.stamp if order is not None else 0
-                if self._generations.get(name) != stamp:
-                    await self._try(name)
-                    self._generations[name] = stamp
+                if self._generations.get(name) == stamp:
+                    continue
+                if order is not None and not order.loaded:
+                    self._forget(name)
+                else:
+                    with suppress(LupineError):  # the index tells it
+                        await self._load(name)
+                self._generations[name] = stamp
             return self._tell(names)
 
-    async def _try(self, name: str) -> None:
+    def _names(self) -> list[str]:
+        """What the repository holds, and what is loaded still although its folder is gone."""
         try:
-            await self._load(name)
-        except LupineError as error:
-            self._failures[name] = error.message
+            return sorted({*layout.model_names(self._repository), *self._loaded})
+        except OSError as error:
+            raise UnavailableError(f"the model repository cannot be read: {error}") from None
 
     async def _load(self, name: str) -> None:
         loop = asyncio.get_running_loop()
-        self._loaded[name] = await loop.run_in_executor(None, self._read, name)
+        try:
+            self._loaded[name] = await loop.run_in_executor(None, self._read, name)
+        except ConfigurationError as error:
+            self._failures[name] = error.message
+            raise InvalidRequestError(error.message) from None
+        except LupineError as error:
+            self._failures[name] = error.message
+            raise
         self._failures.pop(name, None)
 
+    def _forget(self, name: str) -> None:
+        self._loaded.pop(name, None)
+        self._failures[name] = "unloaded"
+
     def _read(self, name: str) -> _Loaded:
+        try:
+            return self._open_versions(name)
+        except OSError as error:
+            raise InvalidRequestError(f"model {name!r} cannot be read: {error}") from None
+
+    def _open_versions(self, name: str) -> _Loaded:
         folder = layout.model_folder(self._repository, name)
         written = model_config.read(folder)
         versions = model_config.chosen_versions(written, layout.versions(folder))
@@ -169,9 +196,11 @@ class InProcessEngine:
         deadline: float,  # noqa: ARG002 - a run that has begun cannot be stopped; nobody waits for it
     ) -> Mapping[str, Tensor]:
         """Run one batch in a thread."""
+        if self._pool is None:
+            raise UnavailableError(f"the {self.name} engine is not running")
         loaded = self._loaded.get(servable.name)
         model = loaded.opened.get(servable.version) if loaded else None
-        if model is None or self._pool is None:
+        if model is None:
             raise NotFoundError(
                 f"model {servable.name!r} version {servable.version} is not loaded any more"
             )
@@ -202,10 +231,10 @@ class InProcessEngine:
 
     async def unload(self, model: str) -> None:
         """Unload it here; the other workers follow before their next request."""
-        layout.model_folder(self._repository, model)
         async with self._lock:
-            self._loaded.pop(model, None)
-            self._failures[model] = "unloaded"
+            if model not in self._loaded:
+                layout.model_folder(self._repository, model)
+            self._forget(model)
             self._generations[model] = self._ledger.record(model, loaded=False)
 
     async def statistics(self, model: str, version: str) -> Sequence[Mapping[str, Any]]:

@@ -66,16 +66,22 @@ def deploy() -> None:
     """Run in the supervisor, before any worker. Ends the process where serving is impossible."""
     try:
         settings, _ = settings_module.load()
-        layout.check_repository(settings.repository.path)
         kind, why = choose_engine(settings)
+        elsewhere = kind == "triton" and settings.triton.url
+        if not elsewhere:  # a Triton elsewhere has its own repository
+            layout.check_repository(settings.repository.path)
         folder = run_dir(settings)
         os.environ[settings_module.variable("engine.kind")] = kind
         sys.stderr.write(f"lupine: serving {settings.repository.path} by {why}\n")
-        if settings.triton.url:
+        if elsewhere:
             reach(settings.triton.url)
         forget = launch.hold_lifeline(folder)
-        if kind == "triton" and not settings.triton.url:
-            launch.start_guardian(folder, settings)
+        try:
+            if kind == "triton" and not elsewhere:
+                launch.start_guardian(folder, settings)
+        except ConfigurationError:
+            _clean(folder, forget)
+            raise
         atexit.register(_clean, folder, forget)
     except ConfigurationError as error:
         sys.stderr.write(f"lupine: cannot start: {error.message}\n")

@@ -178,7 +178,8 @@ def _built(folder: Path) -> Check:
             found=f"{folder} holds NumPy {numpy or 'nowhere'}: every output would arrive empty",
             mend=f"rebuild it: `rm -rf {folder} && make setup`",
         )
-    told = [f"{n} {versions[n]}" for n in ("nvidia-pytriton", "onnxruntime") if n in versions]
+    shown = ("nvidia-pytriton", "onnxruntime", "numpy")
+    told = ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)
     return Check(topic="managed Triton", state=State.OK, found=f"built in {folder}: {told}")
 
 
@@ -245,7 +246,7 @@ def _model(model: Finding) -> Check:
     return Check(
         topic=f"model {model.name}",
         state=State.WARNING if model.problems else State.OK,
-        found="; ".join(model.problems) or f"versions {listed}",
+        found="; ".join(model.problems) or f"version {listed}",
         mend=_HINTS.get(model.name, "") if model.problems else "",
     )
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import psutil
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.repository import layout
-from service.runner import deployment, runtime
+from service.runner import deployment, guardian, lifeline, record, runtime
 from service.settings import Settings
 
 SERVICE = "service.bento:Gateway"
@@ -44,12 +45,12 @@ def check(settings: Settings) -> None:
     Raises:
         ConfigurationError: what it is, and how to mend it.
     """
-    if not settings.triton.url:  # a Triton elsewhere has its own
-        layout.check_repository(settings.repository.path)
     check_port_free(numeric_address(settings.server.host), settings.server.port, "--port")
-    check_engine(settings)
-    if settings.triton.url:
+    kind, _ = check_engine(settings)
+    if kind == "triton" and settings.triton.url:
         deployment.reach(settings.triton.url)
+    else:
+        layout.check_repository(settings.repository.path)  # a Triton elsewhere has its own
 
 
 def check_engine(settings: Settings) -> tuple[str, str]:
@@ -210,10 +211,10 @@ def _overrides(base: Mapping[str, str], workers: int) -> str:
 
 
 def private_folder(settings: Settings) -> Path:
-    """The folder of this gateway, empty and for this user alone.
+    """The folder of this gateway: made, or what a gateway that was killed left in it cleared.
 
     Raises:
-        ConfigurationError: the one that LUPINE_RUN_DIR names holds something, or is another's.
+        ConfigurationError: the one that LUPINE_RUN_DIR names is in use, or is no such folder.
     """
     folder = deployment.run_dir(settings)
     found = folder.stat()
@@ -221,11 +222,23 @@ def private_folder(settings: Settings) -> Path:
         raise ConfigurationError(
             f"LUPINE_RUN_DIR {folder} is open to others: `chmod 700` it, or name another folder"
         )
-    if any(folder.iterdir()):
+    held = {entry.name for entry in folder.iterdir()}
+    if held and lifeline.SUPERVISOR not in held:
+        # It is removed, with all that is in it, when the gateway ends.
         raise ConfigurationError(
-            f"LUPINE_RUN_DIR {folder} is not empty: another gateway uses it, or left it behind; "
-            "it is removed when a gateway ends, so name a folder that is new"
+            f"LUPINE_RUN_DIR {folder} holds what is no gateway's: name a folder that is new"
         )
+    if guardian.is_guarded(folder) or not lifeline.is_gone(folder):
+        raise ConfigurationError(f"another gateway uses LUPINE_RUN_DIR {folder}: name another")
+    orphan = record.read(folder)
+    for name in held:
+        left = folder / name
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+    if orphan:  # the guardian to come ends the tritonserver that it tells of
+        record.write(folder, orphan)
     return folder
 
 

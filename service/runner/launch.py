@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import service
 from service.errors import ConfigurationError
 from service.runner import endpoint, lifeline
 from service.runner.backoff import Backoff
@@ -23,6 +22,7 @@ from service.settings import Settings
 
 _MARGIN_SECONDS = 10.0
 _REPORT_BYTES = 8192
+_PACKAGE_FOLDER = Path(__file__).parents[2]  # the folder that holds the package `service`
 
 
 def hold_lifeline(run_dir: Path) -> Callable[[], None]:
@@ -114,7 +114,7 @@ class _Watch:
 
     def _spawn(self, report: int | None) -> subprocess.Popen[bytes]:
         command = [
-            *(sys.executable, "-m", "service.runner.guardian"),
+            *(sys.executable, "-P", "-m", "service.runner.guardian"),
             *("--run-dir", str(self.run_dir.absolute())),
             *("--repository", str(self.settings.repository.path.absolute())),
             *("--runtime", str(self.settings.triton.runtime.absolute())),
@@ -122,8 +122,8 @@ class _Watch:
             *("--drain-seconds", str(self._drain_seconds())),
             *(() if report is None else ("--report-fd", str(report))),
         ]
-        # A built bento is imported from its own folder, which -m would not find.
-        root = str(Path(service.__file__).parents[1])
+        # A built bento is imported from its own folder. -P: the working directory is not looked at.
+        root = str(_PACKAGE_FOLDER)
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(  # noqa: S603 - our own module, with our own interpreter
             command,

@@ -87,44 +87,56 @@ class Client(ABC):
     wire: ClassVar[str]
 
     @abstractmethod
-    def live(self) -> bool: ...
+    def live(self) -> bool:
+        """Whether the server lives."""
 
     @abstractmethod
-    def ready(self) -> bool: ...
+    def ready(self) -> bool:
+        """Whether the server is ready."""
 
     @abstractmethod
-    def model_ready(self, model: str, version: str = "") -> bool: ...
+    def model_ready(self, model: str, version: str = "") -> bool:
+        """Whether the model, or its version, is ready."""
 
     @abstractmethod
-    def server_metadata(self) -> Json: ...
+    def server_metadata(self) -> Json:
+        """The server's name, version and extensions."""
 
     @abstractmethod
-    def model_metadata(self, model: str, version: str = "") -> Json: ...
+    def model_metadata(self, model: str, version: str = "") -> Json:
+        """The model's inputs, outputs and versions."""
 
     @abstractmethod
-    def model_config(self, model: str, version: str = "") -> Json: ...
+    def model_config(self, model: str, version: str = "") -> Json:
+        """Triton's ModelConfig."""
 
     @abstractmethod
-    def statistics(self, model: str = "", version: str = "") -> list[Json]: ...
+    def statistics(self, model: str = "", version: str = "") -> list[Json]:
+        """Triton's ModelStatistics, of all models where none is named."""
 
     @abstractmethod
-    def index(self) -> list[Json]: ...
+    def index(self) -> list[Json]:
+        """The repository index."""
 
     @abstractmethod
-    def load(self, model: str, **more: Any) -> None: ...
+    def load(self, model: str, **more: Any) -> None:
+        """Load a model."""
 
     @abstractmethod
-    def unload(self, model: str) -> None: ...
+    def unload(self, model: str) -> None:
+        """Unload a model."""
 
     @abstractmethod
-    def infer(self, ask: Ask) -> Answer: ...
+    def infer(self, ask: Ask) -> Answer:
+        """One answer."""
 
     @abstractmethod
     def infer_at_once(self, asks: Sequence[Ask]) -> list[Answer | RefusedError]:
         """All of them under way together; the answers in the order of `asks`."""
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let the connections go."""
 
 
 class _Http(Client):
@@ -188,6 +200,7 @@ class Http(_Http):
         return call()
 
     def infer_at_once(self, asks: Sequence[Ask]) -> list[Answer | RefusedError]:
+        """By `async_infer`, a greenlet each."""
         under_way = [self._client.async_infer(**_arguments(ask)) for ask in asks]
         answers: list[Answer | RefusedError] = []
         for each in under_way:
@@ -198,6 +211,7 @@ class Http(_Http):
         return answers
 
     def close(self) -> None:
+        """Let the connections go."""
         self._client.close()
 
 
@@ -221,6 +235,8 @@ class AioHttp(_Http):
         return self._runner.run(awaited())
 
     def infer_at_once(self, asks: Sequence[Ask]) -> list[Answer | RefusedError]:
+        """By tasks of one event loop."""
+
         async def one(ask: Ask) -> Answer | RefusedError:
             try:
                 return _answer(await self._client.infer(**_arguments(ask)))
@@ -233,6 +249,7 @@ class AioHttp(_Http):
         return self._runner.run(together())
 
     def close(self) -> None:
+        """Let the connections go."""
         self._runner.run(self._client.close())
         self._runner.close()
         gc.collect()  # its unread answers warn when they go: now, where that is expected

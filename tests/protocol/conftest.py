@@ -39,9 +39,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def gateway_of(
-    repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayOf]:
+def gateway_of(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayOf]:
     """The gateway over an engine, started when it is first asked for."""
     started: dict[str, Serving] = {}
     with ExitStack() as stack:

@@ -70,7 +70,7 @@ def test_a_deadline_ends_the_wait(client: Client, how: str) -> None:
         model="slow",
         inputs={"steps": np.array([400_000], np.int64)},
         parameters={"echo.latency_ms": 400},
-        **limit,  # type: ignore[arg-type]
+        **limit,
     )
     client.infer(Ask(model="slow", inputs={"steps": np.array([1], np.int64)}))
     begun = time.monotonic()

@@ -168,7 +168,7 @@ def test_a_broken_model_gives_the_reason_when_it_is_loaded(
     (folder / "1" / "model.onnx").write_bytes(b"no graph")
     (folder / "config.pbtxt").write_text('backend: "onnxruntime"')
     try:
-        with pytest.raises(RefusedError, match="broken|echo needs") as refused:
+        with pytest.raises(RefusedError, match=r"broken|echo needs") as refused:
             client.load("broken")
         assert refused.value.kind == "INVALID_ARGUMENT"
         assert client.ready()

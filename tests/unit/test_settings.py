@@ -102,6 +102,7 @@ def test_a_key_unknown_to_both_is_not_excused_by_the_file(tmp_path: Path) -> Non
         ("LUPINE_SERVER__PORT", "http"),
         ("LUPINE_ENGINE__KIND", "tensorflow"),
         ("LUPINE_SERVER__KEEP_ALIVE_SECONDS", "0"),
+        ("LUPINE_SERVER__KEEP_ALIVE_SECONDS", "inf"),
         ("LUPINE_SERVER__MAX_BODY_BYTES", "much"),
         ("LUPINE_SERVER__MAX_BODY_BYTES", "0"),
         ("LUPINE_SERVER__MAX_HEADER_BYTES", "-1"),

@@ -54,7 +54,7 @@ class GatewayService(Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
         """The worker's application."""
-        settings, _ = settings_module.load()
+        settings = deployment.bound(settings_module.load()[0])
         run_dir = deployment.run_dir(settings)
         prepare_worker(run_dir)
         http_protocol.install(settings.server)
@@ -105,7 +105,7 @@ class Gateway:
         self._alive = lifeline.hold(run_dir, lifeline.WORKERS)
         await self.bento_service.parts.start()
         self._orphaned = asyncio.get_running_loop().create_task(_quit_with_supervisor(run_dir))
-        deployment.announce(run_dir)
+        deployment.announce(self.bento_service.parts.settings, run_dir)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

@@ -39,7 +39,7 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, run_dir: Path) -> None:
-        self._settings = settings
+        self.settings = settings
         self._run_dir = run_dir
         self._ledger = Ledger(run_dir)
         self._addresses: Sequence[str] = ()
@@ -73,7 +73,7 @@ class Gateway:
         self._fresh: asyncio.Task[None] | None = None
 
     def _engine(self) -> Engine:
-        settings = self._settings
+        settings = self.settings
         match settings.engine.kind:
             case "triton":
                 return TritonEngine(self.triton_addresses, self._ledger)
@@ -87,17 +87,17 @@ class Gateway:
     def _in_process(self, name: str, opener: Opener) -> Engine:
         return InProcessEngine(
             name,
-            self._settings.repository.path,
+            self.settings.repository.path,
             opener,
             self._ledger,
             self.telemetry,
-            threads=self._settings.engine.threads,
+            threads=self.settings.engine.threads,
         )
 
     def triton_addresses(self) -> Sequence[str]:
         """Where Triton's gRPC is now: as configured, or where the guardian started it."""
-        if self._settings.triton.url:
-            return [part.strip() for part in self._settings.triton.url.split(",")]
+        if self.settings.triton.url:
+            return [part.strip() for part in self.settings.triton.url.split(",")]
         generation = self._ledger.current()  # the guardian starts a new one with each server
         if generation != self._addresses_of or not self._addresses:
             found = endpoint.read(self._run_dir)
@@ -133,8 +133,8 @@ class Gateway:
         return own + await self._triton_metrics()
 
     async def _triton_metrics(self) -> bytes:
-        url = self._settings.triton.metrics_url
-        if self._settings.engine.kind == "triton" and not self._settings.triton.url:
+        url = self.settings.triton.metrics_url
+        if self.settings.engine.kind == "triton" and not self.settings.triton.url:
             found = endpoint.read(self._run_dir)
             url = f"http://{found.metrics}/metrics" if found else ""
         if not url:

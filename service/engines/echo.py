@@ -55,11 +55,17 @@ class EchoModel:
     ) -> Mapping[str, Tensor]:
         """Wait, fail if told to, and echo."""
         time.sleep(self._seconds(parameters))
-        fail = parameters.get("echo.fail")
-        if fail == "away":
-            raise UnavailableError("the echo engine was told to be away")
-        if fail is not None:
-            raise EngineError("the echo engine was told to fail")
+        match parameters.get("echo.fail"):
+            case None:
+                pass
+            case "input":
+                raise EngineError("the echo engine was told to fail")
+            case "away":
+                raise UnavailableError("the echo engine was told to be away")
+            case other:
+                raise InvalidRequestError(
+                    f"parameter 'echo.fail' is {other!r:.60}: 'input' or 'away' is expected"
+                )
         pairs = dict(zip(self._servable.outputs, self._servable.inputs, strict=False))
         first = next(iter(inputs.values()), None)
         rows = first.shape[0] if first is not None and self._servable.max_batch_size else 1
@@ -72,7 +78,7 @@ class EchoModel:
         asked = parameters.get("echo.latency_ms")
         if asked is None:
             return self._latency
-        if not isinstance(asked, int | float) or not 0 <= asked <= _MAX_LATENCY_MS:
+        if isinstance(asked, bool | str) or not 0 <= asked <= _MAX_LATENCY_MS:
             raise InvalidRequestError(
                 f"parameter 'echo.latency_ms' is {asked!r:.60}: 0 to {_MAX_LATENCY_MS} is expected"
             )

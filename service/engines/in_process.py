@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from service.errors import (
     ConfigurationError,
-    EngineError,
     InvalidRequestError,
     LupineError,
     NotFoundError,
@@ -141,9 +140,6 @@ class InProcessEngine:
         loop = asyncio.get_running_loop()
         try:
             self._loaded[name] = await loop.run_in_executor(None, self._read, name)
-        except ConfigurationError as error:
-            self._failures[name] = error.message
-            raise InvalidRequestError(error.message) from None
         except LupineError as error:
             self._failures[name] = error.message
             raise
@@ -156,6 +152,8 @@ class InProcessEngine:
     def _read(self, name: str) -> _Loaded:
         try:
             return self._open_versions(name)
+        except ConfigurationError as error:
+            raise InvalidRequestError(error.message) from None
         except OSError as error:
             raise InvalidRequestError(f"model {name!r} cannot be read: {error}") from None
 
@@ -259,8 +257,3 @@ def _statistics(name: str, version: str, totals: Mapping[str, float]) -> dict[st
         "execution_count": runs,
         "inference_stats": {"success": spent, "fail": failed, "compute_infer": spent},
     }
-
-
-def thread_failure(error: Exception) -> EngineError:
-    """What a model's own library raised, as the engine's failure."""
-    return EngineError(f"{type(error).__name__}: {error}"[:2000])

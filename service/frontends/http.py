@@ -248,7 +248,7 @@ class HttpFrontend:
         if json_length is not None:
             length = str(json_length).encode()
             headers = [_BINARY, (b"inference-header-content-length", length)]
-        answer, encoding = compress(answer, call.text(b"accept-encoding"))
+        answer, encoding = await compress(answer, call.text(b"accept-encoding"))
         if encoding:
             headers.append((b"content-encoding", encoding))
         await call.answer(HTTPStatus.OK, answer, *headers)

@@ -12,7 +12,9 @@ from service.errors import InvalidRequestError, ShedError, TooLargeError
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-_IN_A_THREAD = 256 << 10  # more compressed bytes than this would hold up the event loop
+# More bytes than these would hold up the event loop. Inflated they may be a thousand times as many.
+_INFLATE_IN_A_THREAD = 4 << 10
+_DEFLATE_IN_A_THREAD = 256 << 10
 _WORTH_COMPRESSING = 1024
 
 
@@ -54,8 +56,8 @@ class Bodies:
         body = Body(self)
         try:
             data = await self._receive(receive, body)
-            if encoding not in (None, "", "identity"):
-                data = await self._inflate(data, encoding or "", body)
+            if encoding and encoding.lower() != "identity":
+                data = await self._inflate(data, encoding, body)
         except BaseException:
             body.release()
             raise
@@ -66,6 +68,7 @@ class Bodies:
         message = await receive()
         first: bytes = message.get("body", b"")
         if message["type"] == "http.request" and not message.get("more_body"):
+            self._check(len(first))  # a chunked one declares nothing, even when it came at once
             self._hold(body, len(first))
             return first
         whole = bytearray()
@@ -73,13 +76,16 @@ class Bodies:
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part: bytes = message.get("body", b"")
-            if len(whole) + len(part) > self._max_bytes:
-                raise TooLargeError(f"the body has more than the {self._max_bytes} bytes taken")
+            self._check(len(whole) + len(part))
             self._hold(body, len(part))
             whole += part
             if not message.get("more_body"):
                 return whole
             message = await receive()
+
+    def _check(self, count: int) -> None:
+        if count > self._max_bytes:
+            raise TooLargeError(f"the body has more than the {self._max_bytes} bytes taken")
 
     async def _inflate(self, data: bytes | bytearray, encoding: str, body: Body) -> bytes:
         window = _WINDOWS.get(encoding.lower())
@@ -87,7 +93,7 @@ class Bodies:
             raise InvalidRequestError(
                 f"Content-Encoding {encoding!r:.60} is not known: gzip or deflate is expected"
             )
-        if len(data) > _IN_A_THREAD:
+        if len(data) > _INFLATE_IN_A_THREAD:
             plain = await asyncio.to_thread(_inflate, data, window, self._max_bytes)
         else:
             plain = _inflate(data, window, self._max_bytes)
@@ -138,16 +144,31 @@ def _inflate(data: bytes | bytearray, window: int, limit: int) -> bytes:
     return plain
 
 
-def compress(body: bytes, accepted: str | None) -> tuple[bytes, bytes | None]:
+async def compress(body: bytes, accepted: str | None) -> tuple[bytes, bytes | None]:
     """The body as the client's Accept-Encoding allows, and the encoding if there is one."""
     if not accepted or len(body) < _WORTH_COMPRESSING:
         return body, None
-    offers = {
-        name.strip().lower(): weight.replace(" ", "")
-        for name, _, weight in (offer.partition(";") for offer in accepted.split(","))
-    }
-    for encoding, window in _WINDOWS.items():
-        if encoding in offers and offers[encoding] not in ("q=0", "q=0.0"):
-            stream = zlib.compressobj(level=1, wbits=window)
-            return stream.compress(body) + stream.flush(), encoding.encode()
-    return body, None
+    weights = _weights(accepted)
+    encoding = max(_WINDOWS, key=lambda name: weights.get(name, weights.get("*", 0.0)))
+    if not weights.get(encoding, weights.get("*", 0.0)) > 0:
+        return body, None
+    if len(body) > _DEFLATE_IN_A_THREAD:
+        return await asyncio.to_thread(_deflate, body, _WINDOWS[encoding]), encoding.encode()
+    return _deflate(body, _WINDOWS[encoding]), encoding.encode()
+
+
+def _weights(accepted: str) -> dict[str, float]:
+    """Accept-Encoding as RFC 9110, 12.5.3 has it: each encoding's weight, 0 for not at all."""
+    weights = {}
+    for offer in accepted.lower().split(","):
+        name, _, weight = offer.replace(" ", "").replace("\t", "").partition(";")
+        try:
+            weights[name] = float(weight.removeprefix("q=")) if weight else 1.0
+        except ValueError:
+            weights[name] = 0.0
+    return weights
+
+
+def _deflate(body: bytes, window: int) -> bytes:
+    stream = zlib.compressobj(level=1, wbits=window)
+    return stream.compress(body) + stream.flush()

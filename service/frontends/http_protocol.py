@@ -36,7 +36,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.timeout_keep_alive = self.limits.keep_alive_seconds  # type: ignore[assignment]  # call_later takes both
         self._phase = _Phase.IDLE
-        self._head_bytes = 0
+        self._head_bytes = 0  # of a head, as far as it has been parsed
+        self._untold = 0  # bytes since the parser last told of anything: it keeps them
         self._active = 0.0  # when a body last moved
         self._watch: asyncio.TimerHandle | None = None
         self._refusal: tuple[int, str] | None = None
@@ -49,9 +50,7 @@ class GuardedProtocol(HttpToolsProtocol):
             # asyncio sets it only where the listening socket names TCP. Without it an answer's body
             # waits for the client to acknowledge its head: 40 ms.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more."""
@@ -59,25 +58,28 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count what arrives of a head, parse, and start the clock on what is incomplete."""
-        if self._phase is _Phase.HEAD:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.limits.max_header_bytes:
+        """Parse, bound what the parser keeps to itself, and start the clock on what is missing."""
+        self._untold += len(data)  # the callbacks below set it back
+        super().data_received(data)
+        if self.transport.is_closing():
+            self._unwatch()
+        elif self._phase is _Phase.HEAD or self._phase is _Phase.BODY:
+            if self._untold > self.limits.max_header_bytes:
                 self._refuse(431, self._too_long())
                 return
-        super().data_received(data)
-        if self.transport.is_closing() or self._phase in (_Phase.IDLE, _Phase.ANSWER):
-            self._unwatch()
-        else:
             self._active = self.loop.time()
             if self._watch is None:
                 self._arm()
+        else:
+            self._unwatch()
+            if self.timeout_keep_alive_task is None and not self._is_answering():
+                self._await_request()  # an empty line began none
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
         self._phase = _Phase.HEAD
-        self._head_bytes = 0
+        self._head_bytes = self._untold = 0
 
     def on_url(self, url: bytes) -> None:
         """Part of the request line."""
@@ -85,15 +87,21 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header, or trailer."""
         self._count(len(name) + len(value) + 4)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is whole: the body's clock takes over."""
         self._phase = _Phase.BODY
+        self._untold = 0
         self._unwatch()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Part of the body."""
+        self._untold = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -105,7 +113,16 @@ class GuardedProtocol(HttpToolsProtocol):
         code, text = self._refusal or (400, msg)
         self._refuse(code, text)
 
+    def _await_request(self) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _count(self, octets: int) -> None:
+        self._untold = 0
         self._head_bytes += octets
         if self._head_bytes > self.limits.max_header_bytes:
             self._refusal = (431, self._too_long())
@@ -141,11 +158,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._watch = None
 
     def _refuse(self, code: int, text: str) -> None:
-        """Answer, unless an answer is under way, and close."""
+        """Answer, unless the client would take it for the answer to another request; close."""
         self._unwatch()
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+        behind_another = bool(self.pipeline) or self._phase is _Phase.HEAD
+        if not self._is_answering() or not (behind_another or self.cycle.response_started):
             body = json.dumps({"error": text}).encode()
             head = (
                 STATUS_LINE[code],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -72,7 +73,8 @@ def deploy() -> None:
             layout.check_repository(settings.repository.path)
         folder = run_dir(settings)
         os.environ[settings_module.variable("engine.kind")] = kind
-        sys.stderr.write(f"lupine: serving {settings.repository.path} by {why}\n")
+        what = "" if elsewhere else f" {settings.repository.path}"
+        sys.stderr.write(f"lupine: serving{what} by {why}\n")
         if elsewhere:
             reach(settings.triton.url)
         forget = launch.hold_lifeline(folder)
@@ -113,9 +115,23 @@ def reach(url: str) -> None:
     )
 
 
-def announce(folder: Path) -> None:
+def bound(settings: Settings) -> Settings:
+    """The settings with the address that this worker really listens on.
+
+    `bentoml serve` has flags of its own for it, and who may administer depends on it.
+    """
+    if "--fd" not in sys.argv:  # no worker of BentoML's: a test, or another server
+        return settings
+    descriptor = os.dup(int(sys.argv[sys.argv.index("--fd") + 1]))
+    with socket.socket(fileno=descriptor) as listener:
+        host, port = listener.getsockname()[:2]
+    return settings.model_copy(
+        update={"server": settings.server.model_copy(update={"host": host, "port": port})}
+    )
+
+
+def announce(settings: Settings, folder: Path) -> None:
     """Called by each worker that is ready; the last one to be ready for the first time says so."""
-    settings, _ = settings_module.load()
     ready = folder / "ready"
     ready.mkdir(mode=0o700, exist_ok=True)
     (ready / str(os.getpid())).touch()
@@ -125,7 +141,8 @@ def announce(folder: Path) -> None:
         (folder / "announced").touch(exist_ok=False)
     except FileExistsError:
         return
+    host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
     sys.stderr.write(
-        f"lupine: ready at http://{settings.server.host}:{settings.server.port} "
+        f"lupine: ready at http://{host}:{settings.server.port} "
         f"({settings.engine.kind}, {worker_count(settings)} workers)\n"
     )

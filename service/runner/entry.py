@@ -164,8 +164,10 @@ def plan(settings: Settings, run_dir: Path, base: Mapping[str, str]) -> Start:
     Raises:
         ConfigurationError: BENTOML_CONFIG_OVERRIDES in `base` is no JSON object.
     """
+    host = numeric_address(settings.server.host)
     settings = settings.model_copy(
         update={
+            "server": settings.server.model_copy(update={"host": host}),
             "repository": settings.repository.model_copy(
                 update={"path": settings.repository.path.absolute()}
             ),
@@ -180,7 +182,6 @@ def plan(settings: Settings, run_dir: Path, base: Mapping[str, str]) -> Start:
     environment["BENTOML_DO_NOT_TRACK"] = "True"
     workers = deployment.worker_count(settings)
     environment["BENTOML_CONFIG_OVERRIDES"] = _overrides(base, workers)
-    host = numeric_address(settings.server.host)
     arguments = {
         "--host": host,
         "--port": str(settings.server.port),

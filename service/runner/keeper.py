@@ -167,8 +167,11 @@ class Keeper:
             stub_memory.sweep(prefix)
             if left:
                 self.say(f"the processes {left} outlast SIGKILL: the kernel holds them")
-        uptime = 0.0 if ready_at is None else clock() - ready_at
-        return uptime, server.obituary() if by_itself else reason
+        if by_itself:
+            reason = server.obituary()
+        if ready_at is None:
+            return 0.0, f"{reason}: {server.complaints() or 'it logged no error'}"
+        return clock() - ready_at, reason
 
     def _start(self, prefix: str) -> Tritonserver:
         ports = self._wiring.ports()

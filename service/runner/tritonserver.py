@@ -116,7 +116,7 @@ class Tritonserver:
             return False
 
     def obituary(self) -> str:
-        """How it ended, and what it complained of last."""
+        """How it ended."""
         code = self._process.poll()
         if code is None:
             how = "was killed"
@@ -124,7 +124,11 @@ class Tritonserver:
             how = f"was ended by {signal.Signals(-code).name}"
         else:
             how = f"exited with status {code}"
-        return "; ".join([f"tritonserver {how}", *self._complaints])
+        return f"tritonserver {self.pid} {how}"
+
+    def complaints(self) -> str:
+        """What it logged as errors last; an empty string where it did not."""
+        return "; ".join(self._complaints)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - `start` asked for the pipe

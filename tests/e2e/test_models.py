@@ -35,7 +35,7 @@ def test_golden_cases_hold_through_the_gateway(running: Running, name: str) -> N
     """What the authors' code answers, the gateway answers."""
     spec = CATALOG[name]
     with triton.InferenceServerClient(f"127.0.0.1:{running.port}") as client:
-        for case in golden.read(spec):
+        for case in golden.load(spec):
             inputs = []
             for tensor in spec.inputs:
                 value = triton.InferInput(

@@ -143,6 +143,7 @@ class _Http(Client):
     """What the two HTTP clients of tritonclient share: names, arguments, and answers."""
 
     _client: Any
+    _unread = False  # whether an answer came whose body tritonclient has no use for
 
     @abstractmethod
     def _run(self, call: Callable[[], Any]) -> Any: ...
@@ -153,14 +154,18 @@ class _Http(Client):
         except InferenceServerException as error:
             raise _refused(error) from None
 
+    def _status(self, call: Callable[[], Any]) -> bool:
+        self._unread = True
+        return bool(self._call(call))
+
     def live(self) -> bool:
-        return bool(self._call(self._client.is_server_live))
+        return self._status(self._client.is_server_live)
 
     def ready(self) -> bool:
-        return bool(self._call(self._client.is_server_ready))
+        return self._status(self._client.is_server_ready)
 
     def model_ready(self, model: str, version: str = "") -> bool:
-        return bool(self._call(lambda: self._client.is_model_ready(model, version)))
+        return self._status(lambda: self._client.is_model_ready(model, version))
 
     def server_metadata(self) -> Json:
         return dict(self._call(self._client.get_server_metadata))
@@ -179,10 +184,10 @@ class _Http(Client):
         return list(self._call(self._client.get_model_repository_index))
 
     def load(self, model: str, **more: Any) -> None:
-        self._call(lambda: self._client.load_model(model, **more))
+        self._status(lambda: self._client.load_model(model, **more))
 
     def unload(self, model: str) -> None:
-        self._call(lambda: self._client.unload_model(model))
+        self._status(lambda: self._client.unload_model(model))
 
     def infer(self, ask: Ask) -> Answer:
         return _answer(self._call(lambda: self._client.infer(**_arguments(ask))))
@@ -252,7 +257,8 @@ class AioHttp(_Http):
         """Let the connections go."""
         self._runner.run(self._client.close())
         self._runner.close()
-        gc.collect()  # its unread answers warn when they go: now, where that is expected
+        if self._unread:
+            gc.collect()  # they warn when they go: now, where that is expected
 
 
 def _arguments(ask: Ask) -> Json:

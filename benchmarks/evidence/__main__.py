@@ -6,13 +6,11 @@ import importlib
 import sys
 from pathlib import Path
 
-_SHARED = {"__init__", "__main__", "record", "gateway", "wrk", "mlp", "callers"}
-
 
 def topics() -> list[str]:
     """The topics that there are, as `make evidence-<topic>` takes them."""
-    modules = (path.stem for path in Path(__file__).parent.glob("*.py"))
-    return sorted(name.replace("_", "-") for name in modules if name not in _SHARED)
+    modules = (path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+    return sorted(name.replace("_", "-") for name in modules)
 
 
 def main() -> int:

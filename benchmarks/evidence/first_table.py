@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 from rich.progress import Progress
 
-from benchmarks.evidence import mlp, wrk
-from benchmarks.evidence.gateway import LUPINE, ROOT, free_port, gateway, ready
-from benchmarks.evidence.record import Evidence, spread
+from benchmarks.harness import mlp, wrk
+from benchmarks.harness.gateway import LUPINE, ROOT, free_port, gateway, ready
+from benchmarks.harness.record import Evidence, spread
 
 CONNECTIONS = (1, 64, 256)
 ROUNDS = 5

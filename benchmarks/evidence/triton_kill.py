@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.evidence import mlp
-from benchmarks.evidence.callers import Callers, Outcome
-from benchmarks.evidence.gateway import Running, gateway
-from benchmarks.evidence.record import Evidence
+from benchmarks.harness import mlp
+from benchmarks.harness.callers import Callers, Outcome
+from benchmarks.harness.gateway import Running, gateway
+from benchmarks.harness.record import Evidence
 
 CALLERS = 32
 _WATCH_SECONDS = 25.0

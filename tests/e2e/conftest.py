@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.evidence.gateway import Running, gateway
+from benchmarks.harness.gateway import Running, gateway
 from tests.requires import require_triton_runtime
 
 

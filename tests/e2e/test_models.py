@@ -8,7 +8,7 @@ import pytest
 import tritonclient.http as triton
 from magika import Magika
 
-from benchmarks.evidence.gateway import Running
+from benchmarks.harness.gateway import Running
 from models import golden, uci_digits
 from models.catalog import CATALOG
 from tests.samples import sample_files

@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from benchmarks.evidence.gateway import Running, gateway
+from benchmarks.harness.gateway import Running, gateway
 from tests.requires import require_triton_runtime
 
 pytestmark = pytest.mark.triton

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evidence.gateway import Running
+from benchmarks.harness.gateway import Running
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.triton

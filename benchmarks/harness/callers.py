@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from benchmarks.evidence import mlp
+from benchmarks.harness import mlp
 
 _TOLERANCE = 1e-4  # batching changes low bits
 _GIVE_UP = 30.0

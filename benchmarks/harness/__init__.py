@@ -1,0 +1,1 @@
+"""What the topics of evidence share: a gateway to measure, loads, a model, and the record."""

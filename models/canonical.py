@@ -22,6 +22,10 @@ def finish(model: Any, spec: ModelSpec) -> bytes:
         ModelError: the graph is invalid, or its inputs and outputs are not those of the spec.
     """
     strip(model)
+    # skl2onnx lists them out of a set, whose order changes from process to process.
+    imports = sorted(model.opset_import, key=lambda entry: str(entry.domain))
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     model.graph.name = spec.name
     content: bytes = model.SerializeToString(deterministic=True)
     try:

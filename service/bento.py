@@ -23,6 +23,7 @@ from service.apis import file_type
 from service.apis.identify import Identification
 from service.errors import LupineError
 from service.frontends import http_protocol, status
+from service.frontends.docs import Docs
 from service.frontends.edge import Edge
 from service.frontends.http import PREFIX, Scope, Send
 from service.frontends.http_body import Receive
@@ -59,8 +60,11 @@ class GatewayService(Service[Any]):
         prepare_worker(run_dir)
         http_protocol.install(settings.server)
         self.parts = Parts(settings, run_dir)
-        inner = super().to_asgi(is_main)
+        inner = Docs(super().to_asgi(is_main), self._typed_apis)
         return _Front(self.parts, Edge(inner, max_bytes=settings.server.max_body_bytes))
+
+    def _typed_apis(self) -> Any:
+        return self.openapi_spec.asdict()
 
 
 class _Front:

@@ -38,7 +38,9 @@ class Server(_Section):
     keep_alive_seconds: float = Field(75.0, gt=0, description="an idle connection lives so long")
     header_seconds: float = Field(10.0, gt=0, description="a request's head may take so long")
     body_idle_seconds: float = Field(30.0, gt=0, description="a body may pause so long")
-    max_header_bytes: ByteSize = Field(ByteSize(65536), gt=0, description="bytes of a request's head")
+    max_header_bytes: ByteSize = Field(
+        ByteSize(65536), gt=0, description="bytes of a request's head"
+    )
     max_body_bytes: ByteSize = Field(
         ByteSize(64 << 20), gt=0, description="bytes of a body, compressed and decompressed"
     )

@@ -59,7 +59,7 @@ def serving(chosen: Settings, run_dir: Path) -> Iterator[Serving]:
         try:
             await gateway.start()
             server = uvicorn.Server(
-                uvicorn.Config(gateway.http, log_level="warning", lifespan="off")  # type: ignore[arg-type]
+                uvicorn.Config(gateway.http, log_level="warning", lifespan="off")
             )
             state.update(gateway=gateway, server=server, loop=asyncio.get_running_loop())
             started.set()

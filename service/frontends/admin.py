@@ -43,7 +43,8 @@ class AdminGate:
             scheme, _, token = headers.get("authorization", "").partition(" ")
             if scheme.lower() != "bearer":
                 raise UnauthenticatedError("this needs 'Authorization: Bearer <LUPINE_ADMIN_KEY>'")
-            if not hmac.compare_digest(token.strip().encode(), self._key):
+            # Header values are bytes that were read as Latin-1.
+            if not hmac.compare_digest(token.strip().encode("latin-1", "replace"), self._key):
                 raise UnauthenticatedError("the bearer token is not the gateway's admin key")
             return
         if not (self._listens_on_loopback and is_loopback(peer)):

@@ -22,12 +22,13 @@ from service.errors import (
     InvalidRequestError,
     LupineError,
     NotFoundError,
+    ShedError,
     TooLargeError,
     UnsupportedError,
 )
 from service.frontends import status
 from service.frontends.admin import AdminGate
-from service.frontends.http_body import Bodies, ClientGoneError, Receive, compress
+from service.frontends.http_body import Bodies, Body, ClientGoneError, Receive, compress
 from service.protocol import deadline
 from service.protocol.messages import Servable, TensorSpec
 from service.telemetry import Telemetry
@@ -227,9 +228,11 @@ class HttpFrontend:
             )
 
     async def _run(self, call: _Call, model: str, version: str) -> str:
-        body = await self._bodies.read(
-            call.receive, call.text(b"content-length"), call.text(b"content-encoding")
-        )
+        try:
+            body = await self._read(call)
+        except ShedError as error:
+            self._telemetry.shed(self._dataplane.label(model), error.reason)
+            raise
         try:
             if not body.data:
                 raise InvalidRequestError("the body is empty: an inference request is expected")
@@ -254,12 +257,15 @@ class HttpFrontend:
         await call.answer(HTTPStatus.OK, answer, *headers)
         return response.version
 
+    async def _read(self, call: _Call) -> Body:
+        return await self._bodies.read(
+            call.receive, call.text(b"content-length"), call.text(b"content-encoding")
+        )
+
     async def _json(self, call: _Call, method: str) -> Mapping[str, Any]:
         """The body of a control request: an object, or nothing."""
         _allow(call, method)
-        body = await self._bodies.read(
-            call.receive, call.text(b"content-length"), call.text(b"content-encoding")
-        )
+        body = await self._read(call)
         try:
             found = msgspec.json.decode(body.data) if body.data else {}
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

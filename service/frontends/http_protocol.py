@@ -93,6 +93,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: the body's clock takes over."""
+        if self.parser.get_http_version() not in ("1.0", "1.1"):  # the parser takes HTTP/0.9 too
+            text = "the request line names no HTTP version: HTTP/1.1 is expected"
+            self._refusal = (400, text)
+            raise httptools.HttpParserError(text)
         self._phase = _Phase.BODY
         self._untold = 0
         self._unwatch()

@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,7 +72,7 @@ def examine(settings: Settings) -> list[Check]:
         managed_triton(settings),
         engine(settings),
         port(settings),
-        *repository(settings),
+        *(triton_elsewhere(settings) if _elsewhere(settings) else repository(settings)),
         open_files(*resource.getrlimit(resource.RLIMIT_NOFILE)),
         shared_memory(Path("/dev/shm")),  # noqa: S108 - where the kernel keeps it, no scratch folder
     ]
@@ -209,6 +210,28 @@ def port(settings: Settings) -> Check:
             return Check(topic=topic, state=State.NOTE, found="a Lupine gateway answers on it")
         return Check(topic=topic, state=State.WRONG, found=error.message)
     return Check(topic=topic, state=State.OK, found=f"free on {address}")
+
+
+def _elsewhere(settings: Settings) -> bool:
+    return bool(settings.triton.url) and settings.engine.kind in ("auto", "triton")
+
+
+def triton_elsewhere(settings: Settings) -> Iterator[Check]:
+    """Whether something listens at each address of `--triton-url`."""
+    for address in settings.triton.url.split(","):
+        host, _, number = address.strip().rpartition(":")
+        try:
+            reached = socket.create_connection((host.strip("[]"), int(number)), _ASK_SECONDS)
+        except (OSError, ValueError, OverflowError) as error:
+            yield Check(
+                topic=f"Triton at {address.strip()}",
+                state=State.WRONG,
+                found=f"nothing listens: {error}",
+                mend="start it, or correct triton.url: HOST:PORT of its gRPC",
+            )
+            continue
+        reached.close()
+        yield Check(topic=f"Triton at {address.strip()}", state=State.OK, found="listens")
 
 
 def _is_lupine(settings: Settings) -> bool:

@@ -90,7 +90,8 @@ class Tritonserver:
         """
         left = await self.group.kill()
         if not left:
-            await self.ended.wait()
+            self._process.wait()  # at once: it has ended
+            self.ended.set()
         self._listen()
         for line in self._cutter.rest():
             self._say(line)

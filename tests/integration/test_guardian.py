@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -21,7 +20,7 @@ from service.errors import ConfigurationError
 from service.repository.ledger import Ledger
 from service.runner import endpoint, record
 from service.runner.endpoint import Endpoint
-from service.runner.guardian import LOCK
+from service.runner.guardian import LOCK, is_guarded
 from service.runner.keeper import Keeper, Timing, Wiring
 from service.runner.log import Output
 from service.runner.process_group import ProcessGroup
@@ -93,9 +92,9 @@ class Gateway:
         return self.log.read_text(errors="replace")
 
     def guardian(self) -> int:
-        """The guardian's process id; 0 while a new one has not written its own."""
-        text = (self.run_dir / LOCK).read_text()
-        return int(text) if text else 0
+        """The process id of the guardian that is at work."""
+        assert is_guarded(self.run_dir)
+        return int((self.run_dir / LOCK).read_text())
 
     def endpoint(self) -> Endpoint:
         """The server that is ready."""
@@ -127,7 +126,7 @@ def gateway(tmp_path: Path, repository: Path, runtime: Runtime) -> Iterator[Gate
         process.wait()
     if last is None:
         return  # the test has seen the end itself
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    if is_guarded(run_dir):  # then the number in the file is its own
         os.kill(made.guardian(), signal.SIGKILL)  # quicker than a stop in peace
     eventually(lambda: nothing_is_left(last), "nothing is left")
 
@@ -216,7 +215,9 @@ def test_a_killed_supervisor_leaves_nothing(gateway: Gateway) -> None:
     """SIGKILL: tritonserver serves until the last worker has drained; then nothing is left."""
     supervisor = gateway.supervise()
     worker = gateway.start("worker", 1.5)
-    server, last, guardian = gateway.endpoint(), recorded(gateway), gateway.guardian()
+    server, last = gateway.endpoint(), recorded(gateway)
+    guardian = ProcessGroup.led_by(gateway.guardian())
+    assert guardian.members()
     supervisor.kill()
     supervisor.wait()
     eventually(lambda: "draining" in gateway.text(), "the worker knows")
@@ -226,7 +227,7 @@ def test_a_killed_supervisor_leaves_nothing(gateway: Gateway) -> None:
     eventually(lambda: not gateway.run_dir.exists(), "the run folder is removed")
     assert worker.wait() == 0
     assert nothing_is_left(last)
-    eventually(lambda: not ProcessGroup(guardian, 0).members(), "the guardian is gone")
+    eventually(lambda: not guardian.members(), "the guardian is gone")
 
 
 def test_a_killed_worker_is_not_waited_for(gateway: Gateway) -> None:
@@ -318,7 +319,7 @@ async def test_a_server_that_hangs_is_replaced(
     second = await after(first.epoch)
     assert await asyncio.to_thread(answer, second) == [1, 2, 3]
     assert nothing_is_left(last)
-    kept.stop()
+    kept.hurry()
     await running
     assert endpoint.read(tmp_path) is None
 

@@ -10,12 +10,17 @@ from service.admission import Admission
 from service.errors import ShedError
 
 
+def _fail_inside(admission: Admission) -> None:
+    with admission.permit("m"):
+        assert admission.inflight == 1
+        raise RuntimeError
+
+
 def test_a_permit_is_out_until_its_block_ends() -> None:
     """Also where it ends by an exception."""
     admission = Admission(per_model=1, total=1)
-    with pytest.raises(RuntimeError), admission.permit("m"):
-        assert admission.inflight == 1
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        _fail_inside(admission)
     assert admission.inflight == 0
     with admission.permit("m"):
         assert admission.inflight == 1

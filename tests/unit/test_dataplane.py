@@ -56,6 +56,7 @@ class Plane:
         )
 
     def metric(self, name: str, **labels: str) -> float | None:
+        """A sample's value; None where there is no such sample."""
         for family in text_string_to_metric_families(self.telemetry.exposition().decode()):
             for sample in family.samples:
                 if sample.name == name and sample.labels == labels:
@@ -273,7 +274,7 @@ async def test_looking_at_the_engine_goes_on_while_it_is_away() -> None:
     await plane.serve.infer(request(ONE))
     engine.serves = snapshot(servable(version="2"))
     watching = asyncio.ensure_future(plane.serve.keep_fresh(0.001))
-    while engine.snapshots < 4:
+    while engine.snapshots < 4:  # noqa: ASYNC110 - a counter, which tells nobody when it moves
         await asyncio.sleep(0.001)
     await turns()
     watching.cancel()

@@ -70,9 +70,7 @@ def test_other_programs_variables_are_left_alone(tmp_path: Path) -> None:
         ("[server.port]\nx = 1", "server.port"),
     ],
 )
-def test_an_unknown_key_of_the_file_is_refused_by_name(
-    tmp_path: Path, toml: str, key: str
-) -> None:
+def test_an_unknown_key_of_the_file_is_refused_by_name(tmp_path: Path, toml: str, key: str) -> None:
     """A slip of the pen is no default."""
     text = refusal(tmp_path, toml)
     assert key in text

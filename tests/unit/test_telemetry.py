@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -65,6 +66,7 @@ class Worker:
         )
 
     def do(self, verb: str) -> str:
+        """Tell it what to do, and hear its first line."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{verb}\n")
@@ -72,11 +74,12 @@ class Worker:
         return self.process.stdout.readline().strip()
 
     def show(self) -> Samples:
+        """What a scrape of this worker finds."""
         assert self.process.stdout
         count = int(self.do("show"))
         return read("".join(self.process.stdout.readline() for _ in range(count)))
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -35,6 +35,7 @@ class Log:
         self.waits: list[Sequence[float]] = []
 
     def batch_sent(self, servable: Servable, rows: int, waits: Sequence[float]) -> None:
+        """Remember it."""
         assert servable.name
         self.rows.append(rows)
         self.waits.append(waits)
@@ -48,9 +49,7 @@ class Bench:
     ) -> None:
         self.engine = engine or TinyEngine()
         self.log = Log()
-        self.batcher = Batcher(
-            self.engine, self.log, max_in_flight=in_flight, max_waiting=waiting
-        )
+        self.batcher = Batcher(self.engine, self.log, max_in_flight=in_flight, max_waiting=waiting)
 
     async def ask(
         self,
@@ -62,6 +61,7 @@ class Bench:
         parameters: Mapping[str, Parameter] | None = None,
         seconds: float = math.inf,
     ) -> Any:
+        """Ask for the double of some equal rows."""
         answer = await self.batcher.infer(
             model,
             {"x": fp32(np.full((rows, width), value))},
@@ -73,6 +73,7 @@ class Bench:
         return answer["y"].array.tolist()
 
     def asks(self, *values: float, **more: Any) -> list[asyncio.Task[Any]]:
+        """Ask for each value, all in one turn of the loop."""
         return [asyncio.ensure_future(self.ask(value, **more)) for value in values]
 
     async def hold(self, *values: float, **more: Any) -> list[asyncio.Task[Any]]:
@@ -83,9 +84,11 @@ class Bench:
         return tasks
 
     def sizes(self) -> list[int]:
+        """How many rows each run of the engine had."""
         return [len(run["x"].array) for run in self.engine.runs]
 
     def computed(self) -> list[float]:
+        """Every row that reached the engine."""
         return [value for run in self.engine.runs for value in run["x"].array[:, 0].tolist()]
 
 
@@ -209,9 +212,7 @@ async def test_requests_for_other_outputs_are_not_merged() -> None:
     inputs = {"x": fp32([[1]])}
     await asyncio.gather(
         *(
-            bench.batcher.infer(
-                MODEL, inputs, outputs, rows=1, parameters={}, deadline=math.inf
-            )
+            bench.batcher.infer(MODEL, inputs, outputs, rows=1, parameters={}, deadline=math.inf)
             for outputs in (("y",), ("z",), ("y", "z"))
         )
     )

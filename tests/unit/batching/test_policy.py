@@ -51,9 +51,7 @@ def test_a_cut_is_the_longest_that_fits(
     rows: list[int], max_rows: int, in_flight: int, max_in_flight: int
 ) -> None:
     """Oldest first, and never over the rows or the runs allowed."""
-    cut = members_to_cut(
-        rows, max_rows=max_rows, in_flight=in_flight, max_in_flight=max_in_flight
-    )
+    cut = members_to_cut(rows, max_rows=max_rows, in_flight=in_flight, max_in_flight=max_in_flight)
     if in_flight >= max_in_flight:
         assert cut == 0
     else:

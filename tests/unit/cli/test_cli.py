@@ -50,10 +50,7 @@ def test_every_command_explains_itself_with_examples(cli: CliRunner, command: li
 def test_help_imports_nothing_heavy() -> None:
     """So it answers at once, on slow machines too."""
     heavy = ("pydantic", "httpx", "grpc", "tritonclient", "numpy", "onnxruntime", "bentoml")
-    code = (
-        "import sys, service.cli; "
-        f"print([name for name in {heavy!r} if name in sys.modules])"
-    )
+    code = f"import sys, service.cli; print([name for name in {heavy!r} if name in sys.modules])"
     started = time.monotonic()
     done = run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"

@@ -25,9 +25,7 @@ def field(side: str, name: str, datatype: str, dims: list[int]) -> str:
 
 
 ROWS = (
-    "max_batch_size: 4\n"
-    + field("input", "a", "FP32", [-1])
-    + field("output", "b", "FP32", [-1])
+    "max_batch_size: 4\n" + field("input", "a", "FP32", [-1]) + field("output", "b", "FP32", [-1])
 )
 
 

@@ -43,6 +43,7 @@ class Doubling:
         outputs: Sequence[str],  # noqa: ARG002 - it has but one
         parameters: Mapping[str, Parameter],  # noqa: ARG002 - it takes none
     ) -> Mapping[str, Tensor]:
+        """Double, once the gate is open."""
         self.gate.wait(5)
         if (inputs["x"].array < 0).any():
             raise EngineError("negative")
@@ -68,6 +69,7 @@ class Bench:
         self.telemetry = Telemetry()
 
     def put(self, model: str, *versions: int, config: str = CONFIG, file: str = "x") -> None:
+        """Write a model of these versions, each with a file of this content."""
         for version in versions:
             folder = self.repository / model / str(version)
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,12 +78,14 @@ class Bench:
         (self.repository / model / "config.pbtxt").write_text(config)
 
     def engine(self) -> InProcessEngine:
+        """Another worker's engine."""
         self.ledgers.append(Ledger(self.run_dir))
         return InProcessEngine(
             "test", self.repository, open_doubling, self.ledgers[-1], self.telemetry, threads=2
         )
 
     async def started(self) -> InProcessEngine:
+        """The same, started."""
         engine = self.engine()
         await engine.start()
         return engine
@@ -156,7 +160,7 @@ async def test_a_bad_model_shows_with_its_reason_and_harms_no_good_one(
 ) -> None:
     """The gateway starts, and serves what it can."""
     bench.put("good", 1)
-    bench.put("bad", 1, **bad)  # type: ignore[arg-type]  # mypy takes them for versions
+    bench.put("bad", 1, **bad)
     engine = await bench.started()
     found = await index(engine)
     assert found["good/1"] == "READY"

@@ -46,6 +46,7 @@ class Opened:
         self.servable: Servable = model_config.servable(complete, "1")
 
     def run(self, *outputs: str, **inputs: Tensor) -> Mapping[str, Tensor]:
+        """The named outputs, or all."""
         return self.model.run(inputs, outputs or tuple(self.servable.outputs), {})
 
 
@@ -53,6 +54,13 @@ def texts(*values: bytes) -> Tensor:
     array = np.empty((len(values), 1), np.object_)
     array[:, 0] = values
     return Tensor(Datatype.BYTES, array)
+
+
+def rows_of(name: str, data_type: str) -> str:
+    return (
+        f'max_batch_size: 4 input {{ name: "{name}" data_type: {data_type} dims: [ 3 ] }}'
+        'output { name: "y" data_type: TYPE_FP32 dims: [ 3 ] }'
+    )
 
 
 def refusal(root: Path, graph: bytes | None, config: str = "") -> str:
@@ -190,14 +198,12 @@ def test_one_session_answers_many_threads(tmp_path: Path) -> None:
         (graphs.column_totals(), "max_batch_size: 4", "max_batch_size: 0 is right"),
         (
             graphs.identity(),
-            'max_batch_size: 4 input { name: "z" data_type: TYPE_FP32 dims: [ 3 ] }'
-            'output { name: "y" data_type: TYPE_FP32 dims: [ 3 ] }',
+            rows_of("z", "TYPE_FP32"),
             "'z'",
         ),
         (
             graphs.identity(),
-            'max_batch_size: 4 input { name: "x" data_type: TYPE_INT8 dims: [ 3 ] }'
-            'output { name: "y" data_type: TYPE_FP32 dims: [ 3 ] }',
+            rows_of("x", "TYPE_INT8"),
             "TYPE_INT8 in the configuration, TYPE_FP32 in the graph",
         ),
         (

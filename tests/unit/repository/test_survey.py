@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -117,12 +116,7 @@ def test_an_ensemble_needs_no_file(tmp_path: Path) -> None:
     assert only(tmp_path).problems == ()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_repository_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+def test_a_repository_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     """With the reason of the kernel."""
-    tmp_path.chmod(0o000)
-    try:
-        with pytest.raises(ConfigurationError, match="cannot be read"):
-            survey(tmp_path)
-    finally:
-        tmp_path.chmod(0o700)
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        survey(tmp_path / "nowhere")

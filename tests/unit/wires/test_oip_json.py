@@ -18,9 +18,10 @@ from service.protocol.messages import InferRequest, InferResponse, Tensor
 from service.wires import oip_json, tensors
 from service.wires.oip_json import Form
 
-ONES: dict[Datatype, Any] = {
-    datatype: 1.5 if datatype.is_float else 1 for datatype in Datatype
-} | {Datatype.BOOL: True, Datatype.BYTES: "é"}
+ONES: dict[Datatype, Any] = {datatype: 1.5 if datatype.is_float else 1 for datatype in Datatype} | {
+    Datatype.BOOL: True,
+    Datatype.BYTES: "é",
+}
 INTEGERS = [d for d in Datatype if not d.is_float and d not in (Datatype.BOOL, Datatype.BYTES)]
 FLOATS = [d for d in Datatype if d.is_float]
 JSON = Form({}, default=False)
@@ -201,9 +202,7 @@ def test_text_that_is_not_utf8_is_refused(data: bytes) -> None:
     assert "request" in refusal(body) or "'x'" in refusal(body)
 
 
-@pytest.mark.parametrize(
-    "shape", [[-1], [2**31], [1.5], ["1"], [1] * 33, [True], None, 3, [[1]]]
-)
+@pytest.mark.parametrize("shape", [[-1], [2**31], [1.5], ["1"], [1] * 33, [True], None, 3, [[1]]])
 def test_a_shape_that_is_none_is_refused(shape: Any) -> None:
     """Sizes are whole, from 0 to 2^31 - 1, and at most 32 of them."""
     text = refusal(one({"name": "x", "datatype": "FP32", "shape": shape, "data": []}))

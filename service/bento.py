@@ -25,8 +25,9 @@ from service.errors import LupineError
 from service.frontends import http_protocol, status
 from service.frontends.docs import Docs
 from service.frontends.edge import Edge
-from service.frontends.http import PREFIX, Scope, Send
+from service.frontends.http import PREFIX
 from service.frontends.http_body import Receive
+from service.frontends.http_call import Scope, Send
 from service.gateway import Gateway as Parts
 from service.gateway import prepare_worker
 from service.protocol import deadline

@@ -15,8 +15,8 @@ from typing import Any
 
 from service.frontends import openapi
 from service.frontends.edge import App
-from service.frontends.http import Scope, Send
 from service.frontends.http_body import Receive
+from service.frontends.http_call import Scope, Send
 
 PATHS = frozenset({"/", "/docs", "/openapi.json"})
 

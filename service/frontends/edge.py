@@ -6,8 +6,8 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from service.frontends.http import request_id
 from service.frontends.http_body import Receive
+from service.frontends.http_call import request_id
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]

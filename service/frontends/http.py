@@ -6,10 +6,9 @@ repository, the model configuration and statistics.
 
 from __future__ import annotations
 
-import re
+import logging
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -23,78 +22,21 @@ from service.errors import (
     LupineError,
     NotFoundError,
     ShedError,
-    TooLargeError,
     UnsupportedError,
 )
-from service.frontends import status
 from service.frontends.admin import AdminGate
 from service.frontends.http_body import Bodies, Body, ClientGoneError, Receive, compress
+from service.frontends.http_call import JSON, Call, Headers, Scope, Send, code_of, encode
 from service.protocol import deadline
 from service.protocol.messages import Servable, TensorSpec
 from service.telemetry import Telemetry
 from service.wires import oip_json
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
 PREFIX = "/v2"
-_JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _NOT_OFFERED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
 
-_encode = msgspec.json.Encoder().encode
-
-
-class _Call:
-    """One request: what it asks with, and how it is answered."""
-
-    __slots__ = ("headers", "method", "peer", "receive", "request_id", "send")
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.method: str = scope["method"]
-        # Of a header given twice the last counts; none of those read here has a list for a value.
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.peer: str = (scope.get("client") or ("",))[0]
-        self.receive = receive
-        self.send = send
-        self.request_id = _identity(self.headers.get(b"x-request-id", b""))
-
-    def text(self, name: bytes) -> str | None:
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
-
-    async def answer(self, code: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-        await self.send(
-            {
-                "type": "http.response.start",
-                "status": code,
-                "headers": [
-                    *headers,
-                    (b"content-length", str(len(body)).encode()),
-                    (b"x-request-id", self.request_id),
-                ],
-            }
-        )
-        await self.send({"type": "http.response.body", "body": body})
-
-
-def request_id(scope: Scope) -> bytes:
-    """The request's own `X-Request-Id` where it is a plain one, else a new one."""
-    return _identity(dict(scope["headers"]).get(b"x-request-id", b""))
-
-
-def _identity(given: bytes) -> bytes:
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-
-
-class MethodNotAllowedError(InvalidRequestError):
-    """The path exists; the method is another one."""
-
-    def __init__(self, method: str, allowed: str) -> None:
-        super().__init__(f"{method} is not allowed here: {allowed} is expected")
-        self.allowed = allowed
+_log = logging.getLogger(__name__)
 
 
 class HttpFrontend:
@@ -110,15 +52,19 @@ class HttpFrontend:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered with its reason."""
-        call = _Call(scope, receive, send)
+        call = Call(scope, receive, send)
         try:
             await self._dispatch(call, _segments(scope))
         except LupineError as error:
-            await _refuse(call, error)
+            await call.refuse(error)
         except ClientGoneError:
             return
+        except Exception:  # noqa: BLE001 - a defect of ours is answered as every failure, and logged
+            _log.exception("request %s failed", call.request_id.decode())
+            text = f"an error of the gateway itself; its log has it as {call.request_id.decode()}"
+            await call.answer(HTTPStatus.INTERNAL_SERVER_ERROR, encode({"error": text}), JSON)
 
-    async def _dispatch(self, call: _Call, segments: list[str]) -> None:
+    async def _dispatch(self, call: Call, segments: list[str]) -> None:
         match segments:
             case ["models", model, "infer"]:
                 await self._infer(call, model, "")
@@ -133,12 +79,14 @@ class HttpFrontend:
             case _:
                 await self._server(call, segments)
 
-    async def _server(self, call: _Call, segments: list[str]) -> None:
+    async def _server(self, call: Call, segments: list[str]) -> None:
         match segments:
             case []:
-                await _reply(call, "GET", self._dataplane.about())
+                call.allow("GET")
+                await call.reply(self._dataplane.about())
             case ["health", "live"]:
-                await _reply(call, "GET", {"live": True})
+                call.allow("GET")
+                await call.reply({"live": True})
             case ["health", "ready"]:
                 await _readiness(call, ready=await self._dataplane.ready())
             case [first, *_] if first in _NOT_OFFERED:
@@ -146,7 +94,7 @@ class HttpFrontend:
             case _:
                 raise NotFoundError("no such path under /v2: see /docs")
 
-    async def _repository(self, call: _Call, rest: Sequence[str]) -> None:
+    async def _repository(self, call: Call, rest: Sequence[str]) -> None:
         match rest:
             case ["index"]:
                 await self._index(call)
@@ -157,19 +105,21 @@ class HttpFrontend:
                     "no such path under /v2/repository: index and models/<name>/load or unload are"
                 )
 
-    async def _model(self, call: _Call, model: str, rest: Sequence[str]) -> None:
+    async def _model(self, call: Call, model: str, rest: Sequence[str]) -> None:
         version = ""
         if rest[:1] == ["versions"] and len(rest) > 1:
             version, rest = rest[1], rest[2:]
         match rest:
             case []:
                 found, versions = await self._dataplane.servable(model, version)
-                await _reply(call, "GET", _metadata(model, found, versions))
+                call.allow("GET")
+                await call.reply(_metadata(model, found, versions))
             case ["ready"]:
                 await _readiness(call, ready=await self._dataplane.model_ready(model, version))
             case ["config"]:
                 found, _ = await self._dataplane.servable(model, version)
-                await _reply(call, "GET", found.config)
+                call.allow("GET")
+                await call.reply(found.config)
             case ["stats"]:
                 await self._statistics(call, model, version)
             case _:
@@ -177,20 +127,21 @@ class HttpFrontend:
                     "no such path under /v2/models/<name>: infer, ready, config and stats are there"
                 )
 
-    async def _statistics(self, call: _Call, model: str, version: str) -> None:
+    async def _statistics(self, call: Call, model: str, version: str) -> None:
         found = await self._dataplane.statistics(model, version)
-        await _reply(call, "GET", {"model_stats": list(found)})
+        call.allow("GET")
+        await call.reply({"model_stats": list(found)})
 
-    async def _index(self, call: _Call) -> None:
+    async def _index(self, call: Call) -> None:
         asked = await self._json(call, "POST")
         ready = asked.get("ready", False)
         if not isinstance(ready, bool):
             raise InvalidRequestError(f"'ready' is {ready!r:.60}: true or false is expected")
         states = await self._dataplane.index(ready=ready)
-        await _reply(call, "POST", [_state(state) for state in states])
+        await call.reply([_state(state) for state in states])
 
-    async def _control(self, call: _Call, model: str, verb: str) -> None:
-        _allow(call, "POST")
+    async def _control(self, call: Call, model: str, verb: str) -> None:
+        call.allow("POST")
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in call.headers.items()}
         self._gate.check(call.peer, headers)
         parameters = (await self._json(call, "POST")).get("parameters", {})
@@ -204,18 +155,19 @@ class HttpFrontend:
         if parameters.get("unload_dependents"):
             raise UnsupportedError("'unload_dependents' is not offered: unload each by its name")
         await (self._dataplane.load if verb == "load" else self._dataplane.unload)(model)
-        await call.answer(HTTPStatus.OK, b"", _JSON)
+        await call.answer(HTTPStatus.OK, b"", JSON)
 
-    async def _infer(self, call: _Call, model: str, version: str) -> None:
+    async def _infer(self, call: Call, model: str, version: str) -> None:
         started = time.perf_counter()
         code = HTTPStatus.OK.value
         answered = ""
         try:
-            _allow(call, "POST")
-            answered = await self._run(call, model, version)
+            call.allow("POST")
+            with call.while_connected():
+                answered = await self._run(call, model, version)
         except LupineError as error:
-            code = _code(error)
-            await _refuse(call, error)
+            code = code_of(error)
+            await call.refuse(error)
         except ClientGoneError:
             code = 499  # as nginx counts a client that closed before its answer
         finally:
@@ -227,7 +179,7 @@ class HttpFrontend:
                 seconds=time.perf_counter() - started,
             )
 
-    async def _run(self, call: _Call, model: str, version: str) -> str:
+    async def _run(self, call: Call, model: str, version: str) -> str:
         try:
             body = await self._read(call)
         except ShedError as error:
@@ -247,7 +199,7 @@ class HttpFrontend:
             answer, json_length = oip_json.encode_response(response, form)
         finally:
             body.release()
-        headers: Headers = [_JSON]
+        headers: Headers = [JSON]
         if json_length is not None:
             length = str(json_length).encode()
             headers = [_BINARY, (b"inference-header-content-length", length)]
@@ -257,14 +209,14 @@ class HttpFrontend:
         await call.answer(HTTPStatus.OK, answer, *headers)
         return response.version
 
-    async def _read(self, call: _Call) -> Body:
+    async def _read(self, call: Call) -> Body:
         return await self._bodies.read(
             call.receive, call.text(b"content-length"), call.text(b"content-encoding")
         )
 
-    async def _json(self, call: _Call, method: str) -> Mapping[str, Any]:
+    async def _json(self, call: Call, method: str) -> Mapping[str, Any]:
         """The body of a control request: an object, or nothing."""
-        _allow(call, method)
+        call.allow(method)
         body = await self._read(call)
         try:
             found = msgspec.json.decode(body.data) if body.data else {}
@@ -290,40 +242,12 @@ def _segments(scope: Scope) -> list[str]:
     return found
 
 
-def _allow(call: _Call, method: str) -> None:
-    allowed = ("GET", "HEAD") if method == "GET" else (method,)
-    if call.method not in allowed:
-        raise MethodNotAllowedError(call.method, ", ".join(allowed))
+async def _readiness(call: Call, *, ready: bool) -> None:
+    call.allow("GET")
+    await call.reply({"ready": ready}, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-async def _reply(call: _Call, method: str, value: Any) -> None:
-    _allow(call, method)
-    await call.answer(HTTPStatus.OK, _encode(value), _JSON)
-
-
-async def _readiness(call: _Call, *, ready: bool) -> None:
-    _allow(call, "GET")
-    code = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-    await call.answer(code, _encode({"ready": ready}), _JSON)
-
-
-def _code(error: LupineError) -> int:
-    if isinstance(error, MethodNotAllowedError):
-        return HTTPStatus.METHOD_NOT_ALLOWED
-    return status.HTTP[type(error)]
-
-
-async def _refuse(call: _Call, error: LupineError) -> None:
-    headers: Headers = [_JSON]
-    headers += [(k.encode(), v.encode()) for k, v in status.retry_after(error).items()]
-    if isinstance(error, MethodNotAllowedError):
-        headers.append((b"allow", error.allowed.encode()))
-    if isinstance(error, TooLargeError):
-        headers.append((b"connection", b"close"))  # the rest of the body is not worth reading
-    await call.answer(_code(error), _encode({"error": error.message}), *headers)
-
-
-def _header_length(call: _Call) -> int | None:
+def _header_length(call: Call) -> int | None:
     given = call.text(b"inference-header-content-length")
     if given is None:
         return None

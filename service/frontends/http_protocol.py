@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -18,6 +19,9 @@ import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.settings import Server
+
+CONNECTION = "lupine.connection"
+"""The key under which a request's scope holds its `GuardedProtocol`."""
 
 
 class _Phase(Enum):
@@ -41,6 +45,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._active = 0.0  # when a body last moved
         self._watch: asyncio.TimerHandle | None = None
         self._refusal: tuple[int, str] | None = None
+        self.gone = False
+        self.when_gone: Callable[[], object] | None = None  # called once, at the connection's end
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection must begin a request as soon as an idle one must."""
@@ -55,7 +61,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more."""
         self._unwatch()
+        self.gone = True
         super().connection_lost(exc)
+        if self.when_gone is not None:
+            self.when_gone()
 
     def data_received(self, data: bytes) -> None:
         """Parse, bound what the parser keeps to itself, and start the clock on what is missing."""
@@ -78,6 +87,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]  # a key of ours
         self._phase = _Phase.HEAD
         self._head_bytes = self._untold = 0
 

@@ -16,8 +16,8 @@ import pytest
 
 from service.frontends import openapi, status
 from service.frontends.docs import Docs
-from service.frontends.http import Scope, Send
 from service.frontends.http_body import Receive
+from service.frontends.http_call import Scope, Send
 
 
 @pytest.fixture(scope="module")

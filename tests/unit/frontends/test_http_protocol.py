@@ -410,3 +410,30 @@ def test_one_slow_client_holds_up_no_other(gateway: Serving) -> None:
             quick.send(infer([value]))
             assert data_of(quick.answer()) == [value]
         assert slow.answer()[0] == 408
+
+
+def test_a_client_that_hangs_up_gives_its_permit_back(gateway: Serving) -> None:
+    """What nobody waits for is not waited for: its permit is free long before its run would end."""
+    body = json.dumps(
+        {
+            "parameters": {"echo.latency_ms": 3_000},
+            "inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [0]}],
+        }
+    ).encode()
+    head = f"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
+
+    def permits() -> int:
+        lines = gateway.gateway.telemetry.exposition().decode().splitlines()
+        found = [line for line in lines if line.startswith("lupine_inflight_requests ")]
+        return int(float(found[0].split()[1]))
+
+    def until(wanted: int) -> None:
+        deadline = time.monotonic() + 2
+        while permits() != wanted:
+            assert time.monotonic() < deadline, f"{permits()} permits are out, not {wanted}"
+            time.sleep(0.01)
+
+    with socket.create_connection((gateway.host, gateway.port)) as connection:
+        connection.sendall(head.encode() + body)
+        until(1)
+    until(0)

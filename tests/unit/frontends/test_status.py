@@ -8,7 +8,7 @@ import pytest
 from service import cli, errors, gateway
 from service.errors import LupineError
 from service.frontends import status
-from service.frontends.http import MethodNotAllowedError
+from service.frontends.http_call import MethodNotAllowedError
 
 
 def failures(root: type[LupineError] = LupineError) -> Iterator[type[LupineError]]:

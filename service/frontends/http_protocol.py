@@ -59,10 +59,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._await_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is awaited any more."""
+        """Nothing is awaited any more, and nothing kept."""
         self._unwatch()
+        self._unset_keepalive_if_required()  # uvicorn lets it run on after a reset
         self.gone = True
         super().connection_lost(exc)
+        if self.scope is not None:  # it points back here: only the collector would free the two
+            self.scope.pop(CONNECTION, None)  # type: ignore[misc]  # a key of ours
         if self.when_gone is not None:
             self.when_gone()
 

@@ -202,10 +202,12 @@ def document(typed: Mapping[str, Any] | None = None) -> Json:
         typed: BentoML's own document, whose typed task APIs join ours.
     """
     typed = typed or {}
+    # BentoML knows neither our limits nor what the data plane behind a task refuses.
+    ours = {str(code): _ref("responses", _REFUSALS[code][0]) for code in (*_BODY, 431, 503, 504)}
     tasks = {
-        path: item
+        path: {verb: ask | {"responses": ours | ask["responses"]} for verb, ask in item.items()}
         for path, item in typed.get("paths", {}).items()
-        if not any("Infrastructure" in verb.get("tags", ()) for verb in item.values())
+        if not any("Infrastructure" in ask.get("tags", ()) for ask in item.values())
     }
     path = {
         name: {"in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} | item

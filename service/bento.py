@@ -31,7 +31,7 @@ from service.frontends.http_call import Scope, Send
 from service.gateway import Gateway as Parts
 from service.gateway import prepare_worker
 from service.protocol import deadline
-from service.runner import deployment, lifeline
+from service.runner import deployment, entry, lifeline, run_folder
 
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -46,7 +46,10 @@ class GatewayService(Service[Any]):
         settings, _ = settings_module.load()
         self.config.update(
             workers=deployment.worker_count(settings),
-            http={"host": settings.server.host, "port": settings.server.port},
+            http={
+                "host": entry.numeric_address(settings.server.host),
+                "port": settings.server.port,
+            },
             traffic={"timeout": deadline.MAX_SECONDS},  # deadlines are ours
             metrics={"enabled": False},
             logging={"access": {"enabled": False}},
@@ -57,7 +60,7 @@ class GatewayService(Service[Any]):
     def to_asgi(self, is_main: bool = True) -> Any:  # noqa: FBT001, FBT002 - BentoML's signature
         """The worker's application."""
         settings = deployment.bound(settings_module.load()[0])
-        run_dir = deployment.run_dir(settings)
+        run_dir = run_folder.locate(settings)
         prepare_worker(run_dir)
         http_protocol.install(settings.server)
         self.parts = Parts(settings, run_dir)

@@ -104,7 +104,9 @@ class _Memory:
 
 def main() -> int:
     """Fire, judge and record."""
-    evidence = Evidence("hostile-http", "identity graphs; one worker, default limits")
+    evidence = Evidence(
+        "hostile-http", "identity graphs; one worker, 2 s for a head, else default limits"
+    )
     cases = list(table.cases(MAX_BODY))
     with tempfile.TemporaryDirectory(prefix="lupine-hostile-") as scratch:
         models = repository.build(Path(scratch))

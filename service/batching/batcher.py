@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,6 +44,16 @@ class _Member:
             self.future.set_exception(error)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What all queues have in common; see `Batcher`."""
+
+    engine: Engine
+    observer: Observer
+    max_in_flight: int
+    max_waiting: int
+
+
 class Batcher:
     """Merges concurrent requests for the same servable into runs of the engine.
 
@@ -57,10 +67,12 @@ class Batcher:
     def __init__(
         self, engine: Engine, observer: Observer, *, max_in_flight: int, max_waiting: int
     ) -> None:
-        self._engine = engine
-        self._observer = observer
-        self._max_in_flight = max_in_flight
-        self._max_waiting = max_waiting
+        self._shared = _Shared(
+            engine=engine,
+            observer=observer,
+            max_in_flight=max_in_flight,
+            max_waiting=max_waiting,
+        )
         self._queues: dict[object, _Queue] = {}
 
     async def infer(
@@ -82,8 +94,8 @@ class Batcher:
             LupineError: whatever else the engine raises.
         """
         if servable.policy.batching != "gateway" or servable.max_batch_size == 0:
-            self._observer.batch_sent(servable, rows, (0.0,))
-            return await self._engine.infer(
+            self._shared.observer.batch_sent(servable, rows, (0.0,))
+            return await self._shared.engine.infer(
                 servable, inputs, outputs, parameters=parameters, deadline=deadline
             )
         key = (
@@ -95,7 +107,13 @@ class Batcher:
         )
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = _Queue(self, key, servable, tuple(outputs), parameters)
+            queue = self._queues[key] = _Queue(
+                self._shared,
+                servable,
+                tuple(outputs),
+                parameters,
+                on_idle=lambda: self._queues.pop(key, None),
+            )
         return await queue.submit(inputs, rows, deadline)
 
 
@@ -104,23 +122,24 @@ class _Queue:
 
     def __init__(
         self,
-        batcher: Batcher,
-        key: object,
+        shared: _Shared,
         servable: Servable,
         outputs: tuple[str, ...],
         parameters: Mapping[str, Parameter],
+        *,
+        on_idle: Callable[[], object],
     ) -> None:
-        self._batcher = batcher
-        self._key = key
+        self._shared = shared
         self._servable = servable
         self._outputs = outputs
         self._parameters = parameters
+        self._on_idle = on_idle
         self._waiting: OrderedDict[_Member, None] = OrderedDict()  # oldest first
         self._running: set[asyncio.Task[None]] = set()
         self._pump_due = False
 
     async def submit(self, inputs: Mapping[str, Tensor], rows: int, deadline: float) -> Outputs:
-        limit = self._batcher._max_waiting  # noqa: SLF001 - one owner, two classes
+        limit = self._shared.max_waiting
         if len(self._waiting) >= limit:
             raise ShedError(
                 f"{limit} requests wait for model {self._servable.name!r}, its limit: retry later",
@@ -147,14 +166,14 @@ class _Queue:
             (member.rows for member in self._waiting),
             max_rows=self._servable.max_batch_size,
             in_flight=len(self._running),
-            max_in_flight=self._batcher._max_in_flight,  # noqa: SLF001 - one owner, two classes
+            max_in_flight=self._shared.max_in_flight,
         ):
             members = [self._waiting.popitem(last=False)[0] for _ in range(count)]
             task = asyncio.get_running_loop().create_task(self._run(members))
             self._running.add(task)
             task.add_done_callback(self._ran)
         if not self._waiting and not self._running:
-            self._batcher._queues.pop(self._key, None)  # noqa: SLF001 - one owner, two classes
+            self._on_idle()
 
     def _ran(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -198,10 +217,10 @@ class _Queue:
 
     async def _infer(self, members: Sequence[_Member]) -> list[Outputs]:
         now = time.monotonic()
-        self._batcher._observer.batch_sent(  # noqa: SLF001 - one owner, two classes
+        self._shared.observer.batch_sent(
             self._servable, sum(m.rows for m in members), [now - m.queued for m in members]
         )
-        outputs = await self._batcher._engine.infer(  # noqa: SLF001 - one owner, two classes
+        outputs = await self._shared.engine.infer(
             self._servable,
             merge.concat([member.inputs for member in members]),
             self._outputs,

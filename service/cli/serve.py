@@ -64,7 +64,7 @@ def serve(
     - `lupine serve --engine onnx` without Triton
     """
     from service.cli.effective import effective
-    from service.runner import entry
+    from service.runner import entry, run_folder
 
     if triton_url and engine in ("onnx", "echo"):
         raise ConfigurationError(f"--triton-url contradicts --engine {engine}: drop one of them")
@@ -80,7 +80,7 @@ def serve(
     )
     entry.check(settings)
     entry.raise_open_files()
-    entry.become(entry.plan(settings, entry.private_folder(settings), os.environ))
+    entry.become(entry.plan(settings, run_folder.prepare(settings), os.environ))
 
 
 def triton(

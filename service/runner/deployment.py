@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from grpc import FutureTimeoutError, channel_ready_future, insecure_channel
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.repository import layout
-from service.runner import launch, runtime
+from service.runner import launch, run_folder, runtime
 from service.settings import Settings
 
 _REACH_SECONDS = 10.0
@@ -53,16 +52,6 @@ def worker_count(settings: Settings) -> int:
     return (psutil.cpu_count() or 1) if kind == "triton" else 1
 
 
-def run_dir(settings: Settings) -> Path:
-    """The gateway's private folder; made, and named in the environment, where there is none."""
-    if settings.run_dir is None:
-        made = tempfile.mkdtemp(prefix="lupine-")
-        os.environ[settings_module.variable("run_dir")] = made
-        return Path(made)
-    settings.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return settings.run_dir
-
-
 def deploy() -> None:
     """Run in the supervisor, before any worker. Ends the process where serving is impossible."""
     try:
@@ -71,7 +60,7 @@ def deploy() -> None:
         elsewhere = kind == "triton" and settings.triton.url
         if not elsewhere:  # a Triton elsewhere has its own repository
             layout.check_repository(settings.repository.path)
-        folder = run_dir(settings)
+        folder = run_folder.prepare(settings)
         os.environ[settings_module.variable("engine.kind")] = kind
         what = "" if elsewhere else f" {settings.repository.path}"
         sys.stderr.write(f"lupine: serving{what} by {why}\n")

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import socket
 import sys
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ import psutil
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.repository import layout
-from service.runner import deployment, guardian, lifeline, record, runtime
+from service.runner import deployment, runtime
 from service.settings import Settings
 
 SERVICE = "service.bento:Gateway"
@@ -209,38 +208,6 @@ def _overrides(base: Mapping[str, str], workers: int) -> str:
             f"BENTOML_CONFIG_OVERRIDES is {given!r:.200}: a JSON object is expected"
         ) from None
     return json.dumps(tree)
-
-
-def private_folder(settings: Settings) -> Path:
-    """The folder of this gateway: made, or what a gateway that was killed left in it cleared.
-
-    Raises:
-        ConfigurationError: the one that LUPINE_RUN_DIR names is in use, or is no such folder.
-    """
-    folder = deployment.run_dir(settings)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise ConfigurationError(
-            f"LUPINE_RUN_DIR {folder} is open to others: `chmod 700` it, or name another folder"
-        )
-    held = {entry.name for entry in folder.iterdir()}
-    if held and lifeline.SUPERVISOR not in held:
-        # It is removed, with all that is in it, when the gateway ends.
-        raise ConfigurationError(
-            f"LUPINE_RUN_DIR {folder} holds what is no gateway's: name a folder that is new"
-        )
-    if guardian.is_guarded(folder) or not lifeline.is_gone(folder):
-        raise ConfigurationError(f"another gateway uses LUPINE_RUN_DIR {folder}: name another")
-    orphan = record.read(folder)
-    for name in held:
-        left = folder / name
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
-    if orphan:  # the guardian to come ends the tritonserver that it tells of
-        record.write(folder, orphan)
-    return folder
 
 
 def raise_open_files() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import NoReturn
 
 import pytest
@@ -17,6 +18,14 @@ def require_triton_runtime() -> Runtime:
     if runtime is None:
         _lacking(f"managed Triton: {missing_reason(directory)}")
     return runtime
+
+
+def require_program(name: str) -> str:
+    """The path of a program that `make system-deps` installs, or a skip that says so."""
+    found = shutil.which(name)
+    if found is None:
+        _lacking(f"{name}: `make system-deps` installs it")
+    return found
 
 
 def _lacking(what: str) -> NoReturn:

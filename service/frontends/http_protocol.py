@@ -12,7 +12,7 @@ import json
 import socket
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NoReturn
 
 import httptools
 import uvicorn.config
@@ -106,10 +106,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is whole: the body's clock takes over."""
-        if self.parser.get_http_version() not in ("1.0", "1.1"):  # the parser takes HTTP/0.9 too
-            text = "the request line names no HTTP version: HTTP/1.1 is expected"
-            self._refusal = (400, text)
-            raise httptools.HttpParserError(text)
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):  # the parser takes HTTP/0.9 too
+            self._reject("the request line names no HTTP version: HTTP/1.1 is expected")
+        if version == "1.1" and sum(name == b"host" for name, _ in self.headers) != 1:
+            # RFC 9112, section 3.2: what is behind a proxy must not guess which host was meant.
+            self._reject("the request has not exactly one header Host")
         self._phase = _Phase.BODY
         self._untold = 0
         self._unwatch()
@@ -137,6 +139,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
+
+    def _reject(self, text: str) -> NoReturn:
+        self._refusal = (400, text)
+        raise httptools.HttpParserError(text)
 
     def _count(self, octets: int) -> None:
         self._untold = 0

@@ -38,9 +38,9 @@ $(STAMPS)/dev: $(STAMPS)/setup
 .PHONY: constraints
 constraints: ## refresh constraints.txt: the newest of everything that pyproject.toml allows
 	rm -rf .make/fresh && $(PYTHON) -m venv .make/fresh
-	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev]' 'numpy<2.5'
+	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev]'
 	{ echo "# Made by 'make constraints'; everything that set up and tests install, pinned."; \
-	  .make/fresh/bin/pip freeze --exclude-editable | grep -v -e ' @ ' | sed 's/+cpu$$//'; } > constraints.txt
+	  .make/fresh/bin/pip freeze --exclude-editable | grep -v -e '^[#]' -e ' @ ' | sed 's/+cpu$$//'; } > constraints.txt
 	rm -rf .make/fresh
 
 .PHONY: system-deps

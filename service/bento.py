@@ -8,6 +8,7 @@ answers `/v2` ahead of BentoML's middleware.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -112,6 +113,10 @@ class Gateway:
         run_dir = Path(os.environ[settings_module.variable("run_dir")])
         self._alive = lifeline.hold(run_dir, lifeline.WORKERS)
         await self.bento_service.parts.start()
+        # What is there by now lives as long as the worker. Walking it again and again, the
+        # collector would hold up requests for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
         self._orphaned = asyncio.get_running_loop().create_task(_quit_with_supervisor(run_dir))
         deployment.announce(self.bento_service.parts.settings, run_dir)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -23,6 +24,10 @@ Headers = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+# Unique without asking the kernel for each: random per process, then counted.
+_PROCESS = secrets.token_hex(8).encode()
+_numbers = itertools.count(1)
 
 encode = msgspec.json.Encoder().encode
 
@@ -72,10 +77,13 @@ class Call:
         Raises:
             ClientGoneError: the client has gone.
         """
-        task = asyncio.current_task()
-        if self._connection is None or task is None:  # a server that does not tell
+        if self._connection is None:  # a server that does not tell
             yield
             return
+        # Named, the loop need not be found by a system call.
+        task = asyncio.current_task(self._connection.loop)
+        if task is None:
+            raise RuntimeError("an HTTP request is answered outside of any task")
         if self._is_gone():
             raise ClientGoneError
         self._connection.when_gone = task.cancel
@@ -135,4 +143,4 @@ def request_id(scope: Scope) -> bytes:
 
 
 def _identity(given: bytes) -> bytes:
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+    return given if _REQUEST_ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_numbers))

@@ -38,8 +38,8 @@ $(STAMPS)/dev: $(STAMPS)/setup
 .PHONY: constraints
 constraints: ## refresh constraints.txt: the newest of everything that pyproject.toml allows
 	rm -rf .make/fresh && $(PYTHON) -m venv .make/fresh
-	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev]'
-	{ echo "# Made by 'make constraints'; everything that set up and tests install, pinned."; \
+	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev,bench,registry]'
+	{ echo "# Made by 'make constraints'; everything that any extra but \`gpu\` installs, pinned."; \
 	  .make/fresh/bin/pip freeze --exclude-editable | grep -v -e '^[#]' -e ' @ ' | sed 's/+cpu$$//'; } > constraints.txt
 	rm -rf .make/fresh
 

@@ -437,3 +437,14 @@ def test_a_client_that_hangs_up_gives_its_permit_back(gateway: Serving) -> None:
         connection.sendall(head.encode() + body)
         until(1)
     until(0)
+
+
+@pytest.mark.parametrize("hosts", [(), ("a", "b")], ids=["none", "two"])
+def test_a_request_names_exactly_one_host(gateway: Serving, hosts: tuple[str, ...]) -> None:
+    """What is behind a proxy must not guess which host was meant."""
+    lines = "".join(f"Host: {host}\r\n" for host in hosts)
+    with socket.create_connection((gateway.host, gateway.port)) as connection:
+        connection.sendall(f"GET /v2/health/live HTTP/1.1\r\n{lines}\r\n".encode())
+        code, _, body = Wire(connection).answer()
+    assert code == 400
+    assert body == {"error": "the request has not exactly one header Host"}

@@ -51,18 +51,21 @@ class DataPlane:
             UnavailableError: the engine is away.
         """
         started = time.monotonic()
-        servable = await self._catalogue.resolve(request.model, request.version)
-        rows = validation.check(request, servable)
-        outputs = request.outputs or tuple(servable.outputs)
-        deadline = request.deadline
-        if math.isinf(deadline):
-            deadline = started + servable.policy.default_timeout
-        if deadline <= started:  # asyncio.timeout would let an engine begin all the same
-            raise DeadlineError(f"the request for model {servable.name!r} came after its deadline")
+        if request.deadline <= started:  # asyncio.timeout would let an engine begin all the same
+            raise DeadlineError(f"the request for model {request.model!r} came after its deadline")
+        wait = None if math.isinf(request.deadline) else request.deadline - started
         try:
-            with self._admission.permit(servable.name):
-                self._telemetry.inflight(self._admission.inflight)
-                async with asyncio.timeout(deadline - time.monotonic()):
+            async with asyncio.timeout(wait) as clock:
+                servable = await self._catalogue.resolve(request.model, request.version)
+                rows = validation.check(request, servable)
+                outputs = request.outputs or tuple(servable.outputs)
+                deadline = request.deadline
+                if wait is None:
+                    wait = servable.policy.default_timeout
+                    deadline = started + wait
+                    clock.reschedule(asyncio.get_running_loop().time() + wait)
+                with self._admission.permit(servable.name):
+                    self._telemetry.inflight(self._admission.inflight)
                     answer = await self._batcher.infer(
                         servable,
                         request.inputs,
@@ -74,10 +77,10 @@ class DataPlane:
         except TimeoutError:
             raise DeadlineError(
                 f"the deadline passed {time.monotonic() - started:.3f} s after the request for "
-                f"model {servable.name!r} arrived"
+                f"model {request.model!r} arrived"
             ) from None
         except ShedError as error:
-            self._telemetry.shed(servable.name, error.reason)
+            self._telemetry.shed(self.label(request.model), error.reason)
             raise
         finally:
             self._telemetry.inflight(self._admission.inflight)

@@ -294,3 +294,20 @@ async def test_a_deadline_beyond_all_clocks_is_no_error() -> None:
     plane = Plane(TinyEngine(servable(policy=Policy(default_timeout=2e6))))
     for deadline in (math.inf, time.monotonic() + 1e15):
         assert (await plane.serve.infer(request(ONE, deadline=deadline))).version == "1"
+
+
+class SlowToTell(TinyEngine):
+    """An engine that takes its time to say what it serves."""
+
+    async def snapshot(self) -> Snapshot:
+        """Never, as far as the test is concerned."""
+        await asyncio.sleep(60)
+        return await super().snapshot()
+
+
+async def test_a_deadline_holds_while_the_engine_is_asked_what_it_serves() -> None:
+    """A server that hangs holds nobody longer than they said they would wait."""
+    plane = Plane(SlowToTell(servable()))
+    with pytest.raises(DeadlineError, match="the deadline passed"):
+        await plane.serve.infer(request(ONE, deadline=time.monotonic() + 0.05))
+    assert plane.admission.inflight == 0

@@ -30,7 +30,6 @@ class Running:
     port: int
     supervisor: psutil.Process
     log: Path
-    started_in: float  # seconds from exec to ready
 
     @property
     def url(self) -> str:
@@ -98,8 +97,7 @@ def gateway(
             )
         try:
             _await_ready(process, port, log, begun)
-            seconds = time.monotonic() - begun
-            yield Running(port, psutil.Process(process.pid), log, seconds)
+            yield Running(port, psutil.Process(process.pid), log)
         finally:
             _stop(process)
 

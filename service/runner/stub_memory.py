@@ -1,7 +1,7 @@
 """The shared memory of Triton's Python stubs: named so that what a killed server leaves is found.
 
 tritonserver makes one region in /dev/shm for each stub and removes it when it stops. Killed with
-SIGKILL it cannot, so each server gets a prefix of its own, with the process id of its owner in it.
+SIGKILL it cannot, so each server gets a prefix of its own, which names the process that keeps it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 _FOLDER = Path("/dev/shm")  # noqa: S108 - where the kernel keeps it, not a scratch folder of ours
-_NAME = re.compile(r"lupine-(?P<owner>\d+)-[0-9a-f]{8}-")
+_NAME = re.compile(r"lupine-\d+-[0-9a-f]{8}-")
 
 
 def new_prefix() -> str:
@@ -29,22 +29,7 @@ def sweep(prefix: str, folder: Path = _FOLDER) -> int:
     """
     if not _NAME.fullmatch(prefix):
         raise ValueError(f"{prefix!r} is not a prefix of ours")
-    regions = [path for path in _regions(folder) if path.name.startswith(prefix)]
+    regions = list(folder.glob(f"{prefix}*")) if folder.is_dir() else []
     for region in regions:
         region.unlink(missing_ok=True)
     return len(regions)
-
-
-def sweep_orphans(folder: Path = _FOLDER) -> int:
-    """Remove the regions whose owner has ended without sweeping. Returns how many there were."""
-    removed = 0
-    for region in _regions(folder):
-        named = _NAME.match(region.name)
-        if named and not Path("/proc", named["owner"]).exists():
-            region.unlink(missing_ok=True)
-            removed += 1
-    return removed
-
-
-def _regions(folder: Path) -> list[Path]:
-    return list(folder.glob("lupine-*")) if folder.is_dir() else []

@@ -29,7 +29,7 @@ def _open(written: dict[str, Any], folder: Path) -> tuple[dict[str, Any], OpenMo
         config = completion.complete(written, graph)
         completion.check(config, graph)
     except (completion.ConfigMismatchError, session.RefusedError) as error:
-        raise InvalidRequestError(f"model {written['name']!r}: {error}") from None
+        raise InvalidRequestError(session.explained(written, error)) from None
     return config, OnnxModel(opened, graph, model_config.servable(config, folder.name))
 
 

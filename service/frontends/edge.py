@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from service.errors import TooLargeError
 from service.frontends.http_body import Receive
-from service.frontends.http_call import request_id
+from service.frontends.http_call import Call, Scope, Send
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -31,30 +29,30 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(receive, send, request_id(scope), self._max_bytes)
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if int(declared) <= self._max_bytes:
+        call = Call(scope, receive, send)
+        exchange = _Exchange(call, self._max_bytes)
+        if int(call.headers.get(b"content-length", b"0")) <= self._max_bytes:
             await self._app(scope, exchange.receive, exchange.send)
         else:
             exchange.over = True
         if exchange.over and not exchange.started:
-            await exchange.refuse()
+            await call.refuse(
+                TooLargeError(f"the body has more than the {self._max_bytes} bytes taken")
+            )
 
 
 class _Exchange:
     """One request on its way through."""
 
-    def __init__(self, receive: Receive, send: Send, identity: bytes, max_bytes: int) -> None:
-        self._receive = receive
-        self._send = send
-        self._identity = identity
+    def __init__(self, call: Call, max_bytes: int) -> None:
+        self._call = call
         self._max_bytes = max_bytes
         self._seen = 0
         self.over = False
         self.started = False
 
     async def receive(self) -> MutableMapping[str, Any]:
-        message = await self._receive()
+        message = await self._call.receive()
         self._seen += len(message.get("body", b""))
         if self._seen > self._max_bytes:
             self.over = True
@@ -66,18 +64,6 @@ class _Exchange:
             return
         if message["type"] == "http.response.start":
             self.started = True
-            headers = [*message.get("headers", ()), (b"x-request-id", self._identity)]
+            headers = [*message.get("headers", ()), (b"x-request-id", self._call.request_id)]
             message = {**message, "headers": headers}
-        await self._send(message)
-
-    async def refuse(self) -> None:
-        text = f"the body has more than the {self._max_bytes} bytes taken"
-        body = json.dumps({"error": text}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-            (b"x-request-id", self._identity),
-        ]
-        await self._send({"type": "http.response.start", "status": 413, "headers": headers})
-        await self._send({"type": "http.response.body", "body": body})
+        await self._call.send(message)

@@ -137,10 +137,5 @@ def code_of(error: LupineError) -> int:
     return status.HTTP[type(error)]
 
 
-def request_id(scope: Scope) -> bytes:
-    """The request's own `X-Request-Id` where it is a plain one, else a new one."""
-    return _identity(dict(scope["headers"]).get(b"x-request-id", b""))
-
-
 def _identity(given: bytes) -> bytes:
     return given if _REQUEST_ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_numbers))

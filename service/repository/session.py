@@ -42,6 +42,12 @@ class RefusedError(Exception):
     """The model cannot be served as its configuration or file stands, and why."""
 
 
+def explained(config: Mapping[str, Any], refusal: Exception) -> str:
+    """The refusal's text, with the model's name in it."""
+    name, text = repr(config["name"]), str(refusal)
+    return text if name in text else f"model {name}: {text}"
+
+
 def model_file(version: Path, config: Mapping[str, Any]) -> Path:
     """The file to open in a version's folder.
 

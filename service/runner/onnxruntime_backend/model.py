@@ -44,7 +44,7 @@ class TritonPythonModel:
                 # Its setters know no `reshape`; the dictionary is what goes back to the server.
                 config.update(completed)
         except (completion.ConfigMismatchError, session.RefusedError) as error:
-            raise _refusal(config, error) from None
+            raise pb_utils.TritonModelException(session.explained(config, error)) from None
         return auto_complete_model_config
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -58,7 +58,7 @@ class TritonPythonModel:
             graph = session.graph_of(self._session)
             completion.check(config, graph)
         except (completion.ConfigMismatchError, session.RefusedError) as error:
-            raise _refusal(config, error) from None
+            raise pb_utils.TritonModelException(session.explained(config, error)) from None
         if args["model_instance_kind"] == "GPU":
             pb_utils.Logger.log_warn(
                 f"{args['model_instance_name']}: this ONNX Runtime computes on the CPU only"
@@ -125,12 +125,6 @@ class TritonPythonModel:
 def _failure(message: str, code: int | None = None) -> Any:
     error = pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL if code is None else code)
     return pb_utils.InferenceResponse([], error)
-
-
-def _refusal(config: dict[str, Any], error: Exception) -> Exception:
-    name = repr(config["name"])
-    text = str(error)
-    return pb_utils.TritonModelException(text if name in text else f"model {name}: {text}")
 
 
 def _version_folder(config: dict[str, Any]) -> Path:

@@ -41,7 +41,15 @@ constraints: ## refresh constraints.txt: the newest of everything that pyproject
 	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev,bench,registry]'
 	{ echo "# Made by 'make constraints'; everything that any extra but \`gpu\` installs, pinned."; \
 	  .make/fresh/bin/pip freeze --exclude-editable | grep -v -e '^[#]' -e ' @ ' | sed 's/+cpu$$//'; } > constraints.txt
+	rm -rf .make/fresh && $(PYTHON) -m venv .make/fresh
+	.make/fresh/bin/pip install --quiet --constraint constraints.txt --editable '.[cpu]'
+	{ echo "# Made by \`make constraints\`: what serving installs, pinned; for the bento and the image."; \
+	  .make/fresh/bin/pip freeze --exclude-editable --exclude magika | grep -v -e '^[#]' -e ' @ '; } > requirements.txt
 	rm -rf .make/fresh
+
+.PHONY: bento
+bento: setup ## build the bento, without a network
+	$(BIN)/bentoml build
 
 .PHONY: system-deps
 system-deps: ## what apt brings for browser tests and load tools (root)

@@ -94,8 +94,10 @@ def _make(specs: tuple[ModelSpec, ...], out: Path, *, as_json: bool) -> None:
 def _sentence(made: Made) -> str:
     origin = "as committed"
     if not made.reproduced:
-        versions = ", ".join(f"{name} {a} → {b}" for name, (a, b) in made.versions.items())
-        origin = f"not the committed bytes ({versions or 'another processor'}), golden cases hold"
+        differs = ", ".join(f"{name} {a} → {b}" for name, (a, b) in made.differs.items())
+        origin = (
+            f"not the committed bytes ({differs or 'and nothing tells why'}), golden cases hold"
+        )
     return f"{made.model}: {made.path}, {made.bytes:,} bytes, sha256 {made.sha256[:12]}…, {origin}"
 
 

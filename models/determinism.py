@@ -2,8 +2,8 @@
 
 Floating-point kernels differ in their last bits between instruction sets, and training multiplies
 such bits. `pin_arithmetic` asks the libraries for code paths that every x86-64 machine has, so the
-same package versions give the same bytes there. Other architectures and other versions may differ:
-the manifest names the versions, and the golden cases hold everywhere.
+same package versions give the same bytes on processors of one maker. Those of another gave others
+(torch 2.13, an AMD EPYC after an Intel Xeon). The manifest names the versions and the maker.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from models.catalog import VERSION, Build, ModelError, ModelSpec
+from models.catalog import VERSION, Build, Kind, ModelError, ModelSpec
 
 FOLDER = Path(__file__).parent / "manifests"
 
@@ -48,10 +48,24 @@ def installed(spec: ModelSpec) -> dict[str, str]:
     return {name: metadata.version(name).partition("+")[0] for name in spec.packages}
 
 
+def processor() -> str:
+    """Who made this machine's processor, as it calls itself; empty where nothing tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((v.strip() for k, _, v in (n.partition(":") for n in lines) if "vendor" in k), "")
+
+
 def differing(spec: ModelSpec, known: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The packages whose version here is not the manifest's: `{package: [there, here]}`."""
+    """What decides a model's bytes and is not as in the manifest: `{it: [there, here]}`.
+
+    The versions of packages, and the processor's maker: arithmetic differs in the last bits.
+    """
     here = installed(spec)
     there = known["packages"]
+    if "processor" in known:
+        here, there = here | {"processor": processor()}, there | {"processor": known["processor"]}
     return {
         name: [there.get(name, ""), here[name]] for name in here if there.get(name) != here[name]
     }
@@ -72,6 +86,7 @@ def describe(spec: ModelSpec, build: Build, opsets: Mapping[str, int]) -> dict[s
         "max_batch_size": spec.max_batch_size,
         "tolerance": spec.tolerance,
         "packages": installed(spec),
+        **({"processor": processor()} if spec.kind is Kind.TRAINED else {}),
         **build.facts,
     }
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import httpx
-from prometheus_client import values
 
 from service.admission import Admission
 from service.batching.batcher import Batcher
@@ -19,16 +17,22 @@ from service.engines.in_process import InProcessEngine, Opener
 from service.engines.triton import TritonEngine
 from service.errors import ConfigurationError
 from service.frontends.admin import AdminGate
+from service.frontends.grpc import GrpcFrontend
+from service.frontends.grpc_server import GrpcServer
+from service.frontends.held import HeldBytes
 from service.frontends.http import HttpFrontend
 from service.frontends.http_body import Bodies
+from service.frontends.seats import Seats
 from service.protocol.ports import Engine
 from service.repository.ledger import Ledger
 from service.routing import RECHECK_SECONDS, Catalogue
 from service.runner import endpoint
 from service.settings import Settings
-from service.telemetry import Telemetry
+from service.telemetry import Telemetry, workers
 
 _SCRAPE_SECONDS = 1.0
+_STREAMS = 1024  # of gRPC, that may be open at once
+_RPCS_BESIDE = 1024  # health and metadata, beside as many inferences as may enter
 
 
 class Gateway:
@@ -37,17 +41,20 @@ class Gateway:
     Args:
         settings: the effective settings; `engine.kind` has been decided, it is not `auto`.
         run_dir: the private folder that the processes of this gateway share.
+        alive: whether all of those processes have been there lately.
     """
 
-    def __init__(self, settings: Settings, run_dir: Path) -> None:
+    def __init__(
+        self, settings: Settings, run_dir: Path, alive: Callable[[], bool] = lambda: True
+    ) -> None:
         self.settings = settings
         self._run_dir = run_dir
         self._ledger = Ledger(run_dir)
         self._addresses: Sequence[str] = ()
         self._addresses_of = -1  # the generation in which they were read
-        self.telemetry = Telemetry()
+        self.telemetry = Telemetry(settings.telemetry)
         self.engine = self._engine()
-        self._catalogue = Catalogue(self.engine, self._ledger)
+        self._catalogue = Catalogue(self.engine, self._ledger, self.telemetry.serving)
         self.dataplane = DataPlane(
             engine=self.engine,
             catalogue=self._catalogue,
@@ -61,15 +68,23 @@ class Gateway:
                 max_waiting=settings.batching.max_waiting,
             ),
             telemetry=self.telemetry,
+            alive=alive,
         )
+        gate = AdminGate(settings.admin_key.get_secret_value(), settings.server.host)
+        held = HeldBytes(settings.server.max_buffered_bytes)
         self.http = HttpFrontend(
             self.dataplane,
             self.telemetry,
-            AdminGate(settings.admin_key.get_secret_value(), settings.server.host),
-            Bodies(
-                max_bytes=settings.server.max_body_bytes,
-                max_held=settings.server.max_buffered_bytes,
-            ),
+            gate,
+            Bodies(held, max_bytes=settings.server.max_body_bytes),
+        )
+        seats = Seats(_STREAMS)
+        self.grpc = GrpcServer(
+            GrpcFrontend(self.dataplane, self.telemetry, gate, held, seats),
+            self.dataplane,
+            settings.server,
+            seats,
+            max_rpcs=settings.admission.total + _STREAMS + _RPCS_BESIDE,
         )
         self._fresh: asyncio.Task[None] | None = None
 
@@ -107,19 +122,22 @@ class Gateway:
         return self._addresses
 
     async def start(self) -> None:
-        """Start the engine, look at what it serves, and keep looking.
+        """Start the engine, look at what it serves, keep looking, and listen for gRPC.
 
         Raises:
-            ConfigurationError: the engine cannot start, and why.
+            ConfigurationError: the engine cannot start, or the port is not to be had, and why.
         """
+        self.telemetry.start()
         await self.engine.start()
         await self._catalogue.refresh()
         self._fresh = asyncio.get_running_loop().create_task(
             self.dataplane.keep_fresh(RECHECK_SECONDS)
         )
+        await self.grpc.start()
 
     async def stop(self) -> None:
         """Stop what `start` started; safe after half a start."""
+        await self.grpc.stop(0)
         if self._fresh is not None:
             self._fresh.cancel()
             with suppress(asyncio.CancelledError):
@@ -127,6 +145,7 @@ class Gateway:
             self._fresh = None
         await self.engine.stop()
         self._ledger.close()
+        self.telemetry.stop()
 
     async def metrics(self) -> bytes:
         """All workers' metrics, and Triton's own behind them."""
@@ -152,10 +171,4 @@ class Gateway:
 
 def prepare_worker(run_dir: Path) -> None:
     """Give this worker's metrics their place, before the first of them is made."""
-    folder = run_dir / "metrics"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    # By default each update asks the kernel for the process id, in case of a fork: a fifth of a
-    # worker's time. Workers never fork.
-    process = os.getpid()
-    values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
+    workers.join(run_dir / "metrics")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from service.errors import InvalidRequestError, NotFoundError, UnavailableError
@@ -28,11 +29,23 @@ class Generation(Protocol):
 
 
 class Catalogue:
-    """The latest snapshot of the engine, and lookups in it."""
+    """The latest snapshot of the engine, and lookups in it.
 
-    def __init__(self, engine: Engine, generation: Generation) -> None:
+    Args:
+        engine: what is asked.
+        generation: tells when to ask again.
+        heard: called with each snapshot.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        generation: Generation,
+        heard: Callable[[Snapshot], object] = lambda _: None,
+    ) -> None:
         self._engine = engine
         self._generation = generation
+        self._heard = heard
         self._snapshot = Snapshot()
         self._seen: int | None = None  # the generation that the snapshot shows
         self._taken = 0.0
@@ -80,6 +93,7 @@ class Catalogue:
             generation = self._generation.current()
             started = time.monotonic()
             self._snapshot = await self._engine.snapshot()
+            self._heard(self._snapshot)
             self._seen, self._taken = generation, started
 
 

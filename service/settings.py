@@ -32,10 +32,16 @@ class Server(_Section):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(3000, ge=1, le=65535, description="HTTP port")
+    grpc_port: int = Field(3001, ge=1, le=65535, description="gRPC port")
+    grpc_compression: Literal["none", "deflate", "gzip"] = Field(
+        "none", description="compression of gRPC answers, for clients that take it"
+    )
     workers: int = Field(
         0, ge=0, le=256, description="gateway processes; 0: one a core for Triton, else one"
     )
-    keep_alive_seconds: float = Field(75.0, gt=0, description="an idle connection lives so long")
+    keep_alive_seconds: float = Field(
+        75.0, gt=0, description="an idle connection of HTTP lives so long; one of gRPC is pinged"
+    )
     header_seconds: float = Field(10.0, gt=0, description="a request's head may take so long")
     body_idle_seconds: float = Field(30.0, gt=0, description="a body may pause so long")
     max_header_bytes: ByteSize = Field(
@@ -47,7 +53,14 @@ class Server(_Section):
     max_buffered_bytes: ByteSize = Field(
         ByteSize(512 << 20), gt=0, description="bytes of bodies that one worker holds at once"
     )
-    grace_seconds: int = Field(30, ge=1, description="requests in flight may take so long at exit")
+    lame_duck_seconds: float = Field(
+        1.0,
+        ge=0,
+        description="at exit, not ready but serving; longer than a load balancer's probe interval",
+    )
+    grace_seconds: int = Field(
+        30, ge=1, description="requests in flight may take so long at exit, from the signal on"
+    )
 
 
 class Repository(_Section):
@@ -89,6 +102,17 @@ class AdmissionSettings(_Section):
     total: int = Field(8192, ge=1, description="requests of all models in flight, per worker")
 
 
+class TelemetrySettings(_Section):
+    """What is told of the requests."""
+
+    access_log: str = Field(
+        "off", min_length=1, description="a line for each request: off, stderr, stdout or a file"
+    )
+    access_log_share: float = Field(
+        1.0, ge=0, le=1, description="so much of it is logged; what failed is logged always"
+    )
+
+
 class Settings(_Section):
     """The whole tree."""
 
@@ -98,6 +122,7 @@ class Settings(_Section):
     triton: TritonSettings = TritonSettings()
     batching: BatchingSettings = BatchingSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
     admin_key: SecretStr = Field(
         SecretStr(""), description="bearer token for /lupine/v1 and for load and unload"
     )

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import pytest
 
+from benchmarks.harness import namespace
+from benchmarks.lock.peers import Peer
 from service.runner.runtime import Runtime, default_directory, find_runtime, missing_reason
 
 
@@ -26,6 +28,19 @@ def require_program(name: str) -> str:
     if found is None:
         _lacking(f"{name}: `make system-deps` installs it")
     return found
+
+
+def require_namespaces() -> None:
+    """Network and mount namespaces, as root or not, or a skip that says why there are none."""
+    reason = namespace.trouble()
+    if reason:
+        _lacking(f"namespaces (`unshare`): {reason}")
+
+
+def require_peer(peer: Peer) -> None:
+    """Both addresses of a peer, or a skip that says which are lacking."""
+    if not peer.reaches():
+        _lacking(f"{peer.name}: no way from {peer.source or '?'} to {peer.target or '?'} here")
 
 
 def _lacking(what: str) -> NoReturn:

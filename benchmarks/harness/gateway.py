@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 LUPINE = str(Path(sys.executable).with_name("lupine"))  # beside the interpreter that runs us
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
+_PORTS = range(15_000, 32_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Running:
     """A gateway that is ready."""
 
     port: int
+    grpc_port: int
+    process: subprocess.Popen[bytes]
     supervisor: psutil.Process
     log: Path
 
@@ -35,6 +39,11 @@ class Running:
     def url(self) -> str:
         """The base URL."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def grpc_url(self) -> str:
+        """Where gRPC listens, as clients take it."""
+        return f"127.0.0.1:{self.grpc_port}"
 
     def workers(self) -> list[psutil.Process]:
         """The workers' processes."""
@@ -66,15 +75,23 @@ def _command(process: psutil.Process) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody had a moment ago, at any address.
+
+    Below those that the kernel gives to outgoing connections: one of them would hold it too.
+    """
+    while True:
+        port = random.randrange(_PORTS.start, _PORTS.stop)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
 
 
 @contextmanager
 def gateway(
-    *flags: str, environment: Mapping[str, str] | None = None, port: int | None = None
+    *flags: str,
+    environment: Mapping[str, str] | None = None,
+    port: int | None = None,
+    grpc_port: int | None = None,
 ) -> Iterator[Running]:
     """Run `lupine serve` with the flags until the block ends.
 
@@ -82,9 +99,11 @@ def gateway(
         RuntimeError: it ended, or was not ready in time; the end of its log is in the text.
     """
     port = port or free_port()
+    grpc_port = grpc_port or free_port()
     with tempfile.TemporaryDirectory(prefix="lupine-evidence-") as scratch:
         log = Path(scratch) / "log"
-        command = [LUPINE, "serve", "--port", str(port), *flags]
+        ports = ("--port", str(port), "--grpc-port", str(grpc_port))
+        command = [LUPINE, "serve", *ports, *flags]
         with log.open("wb") as sink:
             begun = time.monotonic()
             process = subprocess.Popen(
@@ -97,7 +116,7 @@ def gateway(
             )
         try:
             _await_ready(process, port, log, begun)
-            yield Running(port, psutil.Process(process.pid), log)
+            yield Running(port, grpc_port, process, psutil.Process(process.pid), log)
         finally:
             _stop(process)
 

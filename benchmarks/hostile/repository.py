@@ -26,10 +26,23 @@ _FIELDS = {
 def build(root: Path) -> Path:
     """Write the repository, and return its folder."""
     for name, graph in _GRAPHS.items():
-        (root / name / "1").mkdir(parents=True)
-        model = parser.parse_model(f'<ir_version: 9, opset_import: ["": 17]> {graph}')
-        (root / name / "1" / "model.onnx").write_bytes(model.SerializeToString())
-        (root / name / "config.pbtxt").write_text(
-            f"backend: 'onnxruntime' max_batch_size: 8 {_FIELDS[name]}"
-        )
+        write(root, name, graph, _FIELDS[name], batch=8)
     return root
+
+
+def write(root: Path, name: str, graph: str, fields: str, *, batch: int) -> None:
+    """Write one model.
+
+    Args:
+        root: the repository.
+        name: of the model.
+        graph: in ONNX's textual form.
+        fields: the inputs and outputs, as in config.pbtxt.
+        batch: its max_batch_size.
+    """
+    (root / name / "1").mkdir(parents=True)
+    model = parser.parse_model(f'<ir_version: 9, opset_import: ["": 17]> {graph}')
+    (root / name / "1" / "model.onnx").write_bytes(model.SerializeToString())
+    (root / name / "config.pbtxt").write_text(
+        f"backend: 'onnxruntime' max_batch_size: {batch} {fields}"
+    )

@@ -9,10 +9,11 @@ from service.dataplane import DataPlane
 from service.protocol import deadline
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import InferRequest, Tensor
+from service.protocol.span import Span
 
 
 async def identify_file(
-    dataplane: DataPlane, content: bytes, wait: float | None
+    dataplane: DataPlane, content: bytes, wait: float | None, span: Span | None = None
 ) -> identify.Identification:
     """The type of a file.
 
@@ -20,6 +21,7 @@ async def identify_file(
         dataplane: what answers for the model `magika`.
         content: the whole file.
         wait: seconds that the caller waits; None: the model's default.
+        span: the request's, where somebody looks at it.
 
     Raises:
         LupineError: as `DataPlane.infer` does.
@@ -33,6 +35,7 @@ async def identify_file(
             inputs={identify.INPUT: Tensor(Datatype.INT32, identify.features(content))},
             outputs=(identify.OUTPUT,),
             deadline=deadline.earliest(wait, now=time.monotonic()),
+            span=span,
         )
     )
     return identify.decide(content, answer.outputs[identify.OUTPUT].array)

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from service.batching import merge
+from service.batching.member import Batch, Member, Outputs, fail, present, trace, waits
 from service.batching.policy import members_to_cut
 from service.errors import (
-    DeadlineError,
     EngineError,
     InvalidRequestError,
     LupineError,
     ShedError,
+    UnavailableError,
 )
 from service.protocol.messages import Parameter, Servable, Tensor
 from service.protocol.ports import Engine
-
-Outputs = Mapping[str, Tensor]
+from service.protocol.span import Span
 
 
 class Observer(Protocol):
     """Hears what the batcher does."""
 
-    def batch_sent(self, servable: Servable, rows: int, waits: Sequence[float]) -> None:
-        """A batch of `rows` left the queue; its members had waited so many seconds."""
+    def batch_released(self, servable: Servable, waits: Sequence[float], reason: str) -> None:
+        """A batch left its queue; its members had waited so many seconds.
 
+        The reason is `full`, `idle_engine`, or empty where there was no queue to leave.
+        """
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Member:
-    inputs: Mapping[str, Tensor]
-    rows: int
-    deadline: float
-    future: asyncio.Future[Outputs]
-    queued: float = field(default_factory=time.monotonic)
-
-    def fail(self, error: LupineError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
+    def run_sent(self, servable: Servable, rows: int) -> None:
+        """A run of `rows` was handed to the engine: a batch, or a member tried alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +76,11 @@ class Batcher:
         rows: int,
         parameters: Mapping[str, Parameter],
         deadline: float,
+        span: Span | None = None,
     ) -> Outputs:
         """The named outputs for `inputs`, which are valid and have `rows` rows.
+
+        A run that merges several requests continues the trace of the oldest that has one.
 
         Raises:
             ShedError: the queue is full.
@@ -94,9 +89,12 @@ class Batcher:
             LupineError: whatever else the engine raises.
         """
         if servable.policy.batching != "gateway" or servable.max_batch_size == 0:
-            self._shared.observer.batch_sent(servable, rows, (0.0,))
+            self._shared.observer.batch_released(servable, (0.0,), "")
+            self._shared.observer.run_sent(servable, rows)
+            if span is not None:
+                span.queued, span.rows, span.batch_rows = 0.0, rows, rows
             return await self._shared.engine.infer(
-                servable, inputs, outputs, parameters=parameters, deadline=deadline
+                servable, inputs, outputs, parameters=parameters, deadline=deadline, span=span
             )
         key = (
             id(servable),  # the queue keeps the servable alive, so no other takes its id
@@ -114,7 +112,7 @@ class Batcher:
                 parameters,
                 on_idle=lambda: self._queues.pop(key, None),
             )
-        return await queue.submit(inputs, rows, deadline)
+        return await queue.submit(inputs, rows, deadline, span)
 
 
 class _Queue:
@@ -134,11 +132,13 @@ class _Queue:
         self._outputs = outputs
         self._parameters = parameters
         self._on_idle = on_idle
-        self._waiting: OrderedDict[_Member, None] = OrderedDict()  # oldest first
+        self._waiting: OrderedDict[Member, None] = OrderedDict()  # oldest first
         self._running: set[asyncio.Task[None]] = set()
         self._pump_due = False
 
-    async def submit(self, inputs: Mapping[str, Tensor], rows: int, deadline: float) -> Outputs:
+    async def submit(
+        self, inputs: Mapping[str, Tensor], rows: int, deadline: float, span: Span | None
+    ) -> Outputs:
         limit = self._shared.max_waiting
         if len(self._waiting) >= limit:
             raise ShedError(
@@ -146,11 +146,17 @@ class _Queue:
                 reason="queue_full",
             )
         loop = asyncio.get_running_loop()
-        member = _Member(inputs=inputs, rows=rows, deadline=deadline, future=loop.create_future())
+        member = Member(
+            inputs=inputs, rows=rows, deadline=deadline, future=loop.create_future(), span=span
+        )
         self._waiting[member] = None
         self._pump_soon()
         try:
             return await member.future
+        except asyncio.CancelledError:
+            if member.batch is not None:
+                member.batch.give_up_if_forsaken()
+            raise
         finally:
             self._waiting.pop(member, None)  # whoever leaves early holds no place
 
@@ -169,7 +175,14 @@ class _Queue:
             max_in_flight=self._shared.max_in_flight,
         ):
             members = [self._waiting.popitem(last=False)[0] for _ in range(count)]
-            task = asyncio.get_running_loop().create_task(self._run(members))
+            # What is left would not fit; where nothing is, only the engine was waited for.
+            rows = sum(member.rows for member in members)
+            full = self._waiting or rows >= self._servable.max_batch_size
+            reason = "full" if full else "idle_engine"
+            task = asyncio.get_running_loop().create_task(self._run(members, reason))
+            batch = Batch(members, task)
+            for member in members:
+                member.batch = batch
             self._running.add(task)
             task.add_done_callback(self._ran)
         if not self._waiting and not self._running:
@@ -179,21 +192,24 @@ class _Queue:
         self._running.discard(task)
         self._pump_soon()
 
-    async def _run(self, members: Sequence[_Member]) -> None:
-        """Answer every member, well or not."""
-        members = _present(members)
+    async def _run(self, members: Sequence[Member], released: str) -> None:
+        """Answer every member, well or not; empty: they had left the queue before."""
+        members = present(members)
         if not members:
             return
         failure: LupineError
         try:
-            parts = await self._infer(members)
+            parts = await self._infer(members, released)
         except LupineError as error:
             failure = error
+        except asyncio.CancelledError:
+            fail(members, UnavailableError("the run was given up"))
+            raise
         except BaseException as error:
             # A defect of an engine: nobody may be left waiting, and it must be seen.
             failure = EngineError(f"the engine broke: {type(error).__name__}: {error}")
             if not isinstance(error, Exception):
-                _fail(members, failure)
+                fail(members, failure)
                 raise
             context = {"message": failure.message, "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
@@ -205,40 +221,27 @@ class _Queue:
         if len(members) > 1 and isinstance(failure, EngineError | InvalidRequestError):
             await self._run_apart(members, failure)
         else:
-            _fail(members, failure)
+            fail(members, failure)
 
-    async def _run_apart(self, members: Sequence[_Member], failure: LupineError) -> None:
+    async def _run_apart(self, members: Sequence[Member], failure: LupineError) -> None:
         """One bad member harms no stranger: each is tried alone, in this run's place."""
         try:
             for member in members:
-                await self._run([member])
+                await self._run([member], "")
         finally:
-            _fail(members, failure)  # whom a cancellation left waiting
+            fail(members, failure)  # whom a cancellation left waiting
 
-    async def _infer(self, members: Sequence[_Member]) -> list[Outputs]:
-        now = time.monotonic()
-        self._shared.observer.batch_sent(
-            self._servable, sum(m.rows for m in members), [now - m.queued for m in members]
-        )
+    async def _infer(self, members: Sequence[Member], released: str) -> list[Outputs]:
+        if released:
+            self._shared.observer.batch_released(self._servable, waits(members), released)
+        rows = sum(member.rows for member in members)
+        self._shared.observer.run_sent(self._servable, rows)
         outputs = await self._shared.engine.infer(
             self._servable,
             merge.concat([member.inputs for member in members]),
             self._outputs,
             parameters=self._parameters,
             deadline=max(member.deadline for member in members),
+            span=trace(members, rows),
         )
         return merge.split(outputs, [member.rows for member in members])
-
-
-def _present(members: Sequence[_Member]) -> Sequence[_Member]:
-    """Those whom an answer still reaches: nothing is computed for the others."""
-    now = time.monotonic()
-    for member in members:
-        if member.deadline <= now:
-            member.fail(DeadlineError("the deadline passed while the request waited its turn"))
-    return [member for member in members if not member.future.done()]
-
-
-def _fail(members: Sequence[_Member], error: LupineError) -> None:
-    for member in members:
-        member.fail(error)

@@ -27,6 +27,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="HTTP port.", show_default="3000")
     ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="gRPC port.", show_default="3001")
+    ] = None,
     repository: _Repository = None,
     workers: Annotated[
         int | None,
@@ -59,7 +62,7 @@ def serve(
     For example:
 
     - `lupine serve`
-    - `lupine serve --port 8080 --workers 2 --repository /srv/models`
+    - `lupine serve --port 8080 --grpc-port 8081 --workers 2 --repository /srv/models`
     - `lupine serve --triton-url triton-a:8001,triton-b:8001`
     - `lupine serve --engine onnx` without Triton
     """
@@ -72,6 +75,7 @@ def serve(
         {
             "server.host": host,
             "server.port": port,
+            "server.grpc_port": grpc_port,
             "server.workers": workers,
             "repository.path": repository,
             "engine.kind": engine,
@@ -80,7 +84,12 @@ def serve(
     )
     entry.check(settings)
     entry.raise_open_files()
-    entry.become(entry.plan(settings, run_folder.prepare(settings), os.environ))
+    folder = run_folder.prepare(settings)
+    try:
+        entry.become(entry.plan(settings, folder, os.environ))
+    except BaseException:
+        run_folder.abandon(folder)
+        raise
 
 
 def triton(
@@ -102,15 +111,15 @@ def triton(
     - `lupine triton --repository /srv/models --grpc-port 9001`
     """
     from service.cli.effective import effective
-    from service.runner import entry, foreground
+    from service.runner import entry, foreground, ports
 
     settings, _ = effective({"repository.path": repository})
-    ports = {"--http-port": http_port, "--grpc-port": grpc_port, "--metrics-port": metrics_port}
-    if len(set(ports.values())) < len(ports):
+    asked = {"--http-port": http_port, "--grpc-port": grpc_port, "--metrics-port": metrics_port}
+    if len(set(asked.values())) < len(asked):
         raise ConfigurationError("--http-port, --grpc-port and --metrics-port must differ")
     entry.check_managed(settings)
-    for flag, port in ports.items():
-        entry.check_port_free("127.0.0.1", port, flag)
+    for flag, port in asked.items():
+        ports.check_free("127.0.0.1", port, flag)
     raise typer.Exit(
         foreground.run(
             settings, http_port=http_port, grpc_port=grpc_port, metrics_port=metrics_port

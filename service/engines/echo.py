@@ -7,14 +7,14 @@ An output echoes the input of the same position where datatype and shape allow i
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from service.engines.in_process import Opener, OpenModel
+from service.engines.in_process import Opener, OpenModel, Stop
 from service.errors import EngineError, InvalidRequestError, UnavailableError
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import Parameter, Servable, Tensor, TensorSpec
@@ -52,9 +52,14 @@ class EchoModel:
         inputs: Mapping[str, Tensor],
         outputs: Sequence[str],
         parameters: Mapping[str, Parameter],
+        stop: Stop,
     ) -> Mapping[str, Tensor]:
         """Wait, fail if told to, and echo."""
-        time.sleep(self._seconds(parameters))
+        if seconds := self._seconds(parameters):
+            stopped = threading.Event()
+            stop.then(stopped.set)
+            if stopped.wait(seconds):
+                raise EngineError("the echo engine was told to stop")
         match parameters.get("echo.fail"):
             case None:
                 pass

@@ -21,11 +21,36 @@ from service.errors import (
     LupineError,
     NotFoundError,
     UnavailableError,
+    UnsupportedError,
 )
 from service.protocol.messages import ModelState, Parameter, Servable, Snapshot, Tensor
+from service.protocol.ports import EachOutputs
+from service.protocol.span import Span
 from service.repository import config as model_config
 from service.repository import layout
 from service.repository.ledger import Ledger
+
+
+class Stop:
+    """Tells a run, from another thread, that nobody waits for it any more."""
+
+    __slots__ = ("_act", "_called")
+
+    def __init__(self) -> None:
+        self._act: Callable[[], object] | None = None
+        self._called = False
+
+    def then(self, act: Callable[[], object]) -> None:
+        """What ends the run early; called at most twice."""
+        self._act = act
+        if self._called:
+            act()
+
+    def __call__(self) -> None:
+        """Nobody waits any more."""
+        self._called = True
+        if self._act is not None:
+            self._act()
 
 
 class OpenModel(Protocol):
@@ -36,6 +61,7 @@ class OpenModel(Protocol):
         inputs: Mapping[str, Tensor],
         outputs: Sequence[str],
         parameters: Mapping[str, Parameter],
+        stop: Stop,
     ) -> Mapping[str, Tensor]:
         """The named outputs. Runs in a thread; raises EngineError where the input makes it fail."""
 
@@ -191,7 +217,8 @@ class InProcessEngine:
         outputs: Sequence[str],
         *,
         parameters: Mapping[str, Parameter],
-        deadline: float,  # noqa: ARG002 - a run that has begun cannot be stopped; nobody waits for it
+        deadline: float,  # noqa: ARG002 - who waits no longer cancels
+        span: Span | None = None,  # noqa: ARG002 - a trace goes on where a wire does
     ) -> Mapping[str, Tensor]:
         """Run one batch in a thread."""
         if self._pool is None:
@@ -202,23 +229,40 @@ class InProcessEngine:
             raise NotFoundError(
                 f"model {servable.name!r} version {servable.version} is not loaded any more"
             )
+        stop = Stop()
         started = time.perf_counter()
         rows = next((t.shape[0] for t in inputs.values() if t.shape), 1)
-        ok = False
         try:
             answer = await asyncio.get_running_loop().run_in_executor(
-                self._pool, model.run, inputs, outputs, parameters
+                self._pool, model.run, inputs, outputs, parameters, stop
             )
-            ok = True
-        finally:
-            self._tally.ran(
-                servable.name,
-                servable.version,
-                rows if servable.max_batch_size else 1,
-                time.perf_counter() - started,
-                ok=ok,
-            )
+        except asyncio.CancelledError:
+            stop()  # else it would keep its thread to the end
+            raise
+        except Exception:
+            self._count(servable, rows, started, ok=False)
+            raise
+        self._count(servable, rows, started, ok=True)
         return answer
+
+    def _count(self, servable: Servable, rows: int, started: float, *, ok: bool) -> None:
+        rows = rows if servable.max_batch_size else 1
+        seconds = time.perf_counter() - started
+        self._tally.ran(servable.name, servable.version, rows, seconds, ok=ok)
+
+    async def infer_each(
+        self,
+        servable: Servable,
+        inputs: Mapping[str, Tensor],  # noqa: ARG002 - as all that follows: none is run
+        outputs: Sequence[str],  # noqa: ARG002
+        *,
+        parameters: Mapping[str, Parameter],  # noqa: ARG002
+        deadline: float,  # noqa: ARG002
+        each: EachOutputs,  # noqa: ARG002
+        span: Span | None = None,  # noqa: ARG002
+    ) -> None:
+        """No model that runs here is decoupled."""
+        raise UnsupportedError(f"model {servable.name!r} is decoupled, which Triton alone runs")
 
     async def load(self, model: str) -> None:
         """Load it here; the other workers follow before their next request."""

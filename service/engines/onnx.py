@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from service.engines.in_process import Opener, OpenModel
+from service.engines.in_process import Opener, OpenModel, Stop
 from service.errors import EngineError, InvalidRequestError
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import Parameter, Servable, Tensor
@@ -41,7 +41,6 @@ class OnnxModel:
     ) -> None:
         self._session = opened
         self._servable = servable
-        self._options = session.run_options(servable.config)
         self._scalars = {t.name for t in (*graph.inputs, *graph.initializers) if not t.dims}
         self._reshapes = {
             item["name"]: tuple(int(size) for size in item["reshape"].get("shape", ()))
@@ -55,11 +54,14 @@ class OnnxModel:
         inputs: Mapping[str, Tensor],
         outputs: Sequence[str],
         parameters: Mapping[str, Parameter],  # noqa: ARG002 - a graph takes none
+        stop: Stop,
     ) -> Mapping[str, Tensor]:
         """The named outputs, in the datatypes of the config."""
+        options = session.run_options(self._servable.config)
+        stop.then(lambda: setattr(options, "terminate", True))
         feed = {name: self._feed(name, tensor) for name, tensor in inputs.items()}
         try:
-            answers = self._session.run(list(outputs), feed, self._options)
+            answers = self._session.run(list(outputs), feed, options)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's own kinds share no root
             raise EngineError(f"ONNX Runtime: {error}"[:2000]) from None
         return {

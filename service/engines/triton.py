@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,9 +23,11 @@ from service.errors import (
     UnsupportedError,
 )
 from service.protocol.messages import ModelState, Parameter, Servable, Snapshot, Tensor
+from service.protocol.ports import EachOutputs
+from service.protocol.span import Span
 from service.repository import config as model_config
 from service.repository.ledger import Ledger
-from service.wires import oip_proto
+from service.wires import oip_proto, oip_request
 
 _OPTIONS = [
     # Bounded where bytes enter the gateway; between us and our engine nothing is too long.
@@ -111,18 +114,63 @@ class TritonEngine:
         *,
         parameters: Mapping[str, Parameter],
         deadline: float,
+        span: Span | None = None,
     ) -> Mapping[str, Tensor]:
-        """Run one batch on the exact version."""
+        """Run one batch on the exact version; the span's trace goes with it."""
         message = oip_proto.encode_request(servable, inputs, outputs, parameters)
-        servers = self._all()
-        self._turn += 1
-        server = servers[self._turn % len(servers)]
-        timeout = None if math.isinf(deadline) else max(deadline - time.monotonic(), 0.001)
+        server = self._server_for(parameters)
         try:
-            answer = await server.stub.ModelInfer(message, timeout=timeout)
+            answer = await server.stub.ModelInfer(
+                message,
+                timeout=_left(deadline),
+                metadata=span.context() if span is not None else None,
+            )
         except grpc.aio.AioRpcError as failure:
             raise _error(failure) from None
         return oip_proto.decode_outputs(answer)
+
+    async def infer_each(
+        self,
+        servable: Servable,
+        inputs: Mapping[str, Tensor],
+        outputs: Sequence[str],
+        *,
+        parameters: Mapping[str, Parameter],
+        deadline: float,
+        each: EachOutputs,
+        span: Span | None = None,
+    ) -> None:
+        """Run a decoupled model, on a stream of its own."""
+        message = oip_proto.encode_request(
+            servable, inputs, outputs, {**parameters, oip_request.EMPTY_FINAL: True}
+        )
+        call = self._server_for(parameters).stub.ModelStreamInfer(
+            timeout=_left(deadline), metadata=span.context() if span is not None else None
+        )
+        try:
+            await call.write(message)
+            await call.done_writing()
+            async for answer in call:
+                if answer.error_message:
+                    raise EngineError(answer.error_message[:2000])
+                found = answer.infer_response
+                final = found.parameters["triton_final_response"].bool_param
+                await each(oip_proto.decode_outputs(found), final=final)
+                if final:
+                    return
+        except grpc.aio.AioRpcError as failure:
+            raise _error(failure) from None
+        finally:
+            call.cancel()  # a deadline, or a client that has gone, ends the run
+
+    def _server_for(self, parameters: Mapping[str, Parameter]) -> _Server:
+        """The next in turn; for a sequence, whose state one server keeps, always the same."""
+        servers = self._all()
+        sequence = parameters.get("sequence_id")
+        if sequence:
+            return servers[zlib.crc32(str(sequence).encode()) % len(servers)]
+        self._turn += 1
+        return servers[self._turn % len(servers)]
 
     async def load(self, model: str) -> None:
         """Load the model on every Triton."""
@@ -196,6 +244,11 @@ class TritonEngine:
                 if isinstance(error, EngineError):
                     raise InvalidRequestError(error.message) from None
                 raise error from None
+
+
+def _left(deadline: float) -> float | None:
+    """Seconds that a call may take; None: as many as it needs."""
+    return None if math.isinf(deadline) else max(deadline - time.monotonic(), 0.001)
 
 
 class _Server:

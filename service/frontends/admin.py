@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from service.errors import ForbiddenError, UnauthenticatedError
+from service.errors import ForbiddenError, UnauthenticatedError, UnsupportedError
 
-_TELLTALES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via", "origin")
+# What the names of such headers begin with: Envoy, for one, may add x-forwarded-proto alone.
+_TELLTALES = (
+    "forwarded", "x-forwarded", "x-original-", "x-real-ip", "x-client-ip", "x-cluster-client-ip",
+    "x-envoy-", "true-client-ip", "cf-", "via", "origin",
+)  # fmt: skip
 
 
 class AdminGate:
@@ -52,11 +57,34 @@ class AdminGate:
                 "only a loopback peer of a gateway that listens on loopback may do this: "
                 "set LUPINE_ADMIN_KEY to allow others"
             )
-        if found := [name for name in _TELLTALES if name in headers]:
+        if found := [name for name in headers if name.startswith(_TELLTALES)]:
             raise ForbiddenError(
                 f"the header {found[0]!r} speaks of a proxy or a browser, behind which any peer "
                 "looks local: set LUPINE_ADMIN_KEY"
             )
+
+
+def check_names(given: Iterable[str]) -> None:
+    """Look at the names of the parameters of a load or unload, whatever their values.
+
+    Raises:
+        ForbiddenError: one would write a file into the server.
+    """
+    if found := [key for key in given if key == "config" or key.startswith("file:")]:
+        raise ForbiddenError(
+            f"parameter {found[0]!r:.200} would write into the server: "
+            "models come from the repository alone"
+        )
+
+
+def check_dependents(given: Mapping[str, Any]) -> None:
+    """Look for Triton's `unload_dependents`.
+
+    Raises:
+        UnsupportedError: it is asked for, and not offered.
+    """
+    if given.get("unload_dependents"):
+        raise UnsupportedError("'unload_dependents' is not offered: unload each by its name")
 
 
 def is_loopback(host: str) -> bool:

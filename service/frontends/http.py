@@ -7,9 +7,10 @@ repository, the model configuration and statistics.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -17,16 +18,25 @@ import msgspec
 
 from service.dataplane import DataPlane
 from service.errors import (
-    ForbiddenError,
     InvalidRequestError,
     LupineError,
     NotFoundError,
     ShedError,
     UnsupportedError,
 )
+from service.frontends import admin, http_access
 from service.frontends.admin import AdminGate
 from service.frontends.http_body import Bodies, Body, ClientGoneError, Receive, compress
-from service.frontends.http_call import JSON, Call, Headers, Scope, Send, code_of, encode
+from service.frontends.http_call import (
+    CLIENT_GONE,
+    JSON,
+    Call,
+    Headers,
+    Scope,
+    Send,
+    code_of,
+    encode,
+)
 from service.protocol import deadline
 from service.protocol.messages import Servable, TensorSpec
 from service.telemetry import Telemetry
@@ -53,6 +63,7 @@ class HttpFrontend:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered with its reason."""
         call = Call(scope, receive, send)
+        call.span = http_access.span(call, self._telemetry)
         try:
             await self._dispatch(call, _segments(scope))
         except LupineError as error:
@@ -63,6 +74,9 @@ class HttpFrontend:
             _log.exception("request %s failed", call.request_id.decode())
             text = f"an error of the gateway itself; its log has it as {call.request_id.decode()}"
             await call.answer(HTTPStatus.INTERNAL_SERVER_ERROR, encode({"error": text}), JSON)
+        finally:
+            if self._telemetry.access_log is not None:
+                http_access.write(self._telemetry.access_log, call)
 
     async def _dispatch(self, call: Call, segments: list[str]) -> None:
         match segments:
@@ -86,7 +100,8 @@ class HttpFrontend:
                 await call.reply(self._dataplane.about())
             case ["health", "live"]:
                 call.allow("GET")
-                await call.reply({"live": True})
+                live = self._dataplane.live()
+                await call.reply({"live": live}, _probe(live))
             case ["health", "ready"]:
                 await _readiness(call, ready=await self._dataplane.ready())
             case [first, *_] if first in _NOT_OFFERED:
@@ -147,44 +162,43 @@ class HttpFrontend:
         parameters = (await self._json(call, "POST")).get("parameters", {})
         if not isinstance(parameters, dict):
             raise InvalidRequestError("'parameters' is no object")
-        if found := [k for k in parameters if k == "config" or k.startswith("file:")]:
-            raise ForbiddenError(
-                f"parameter {found[0]!r:.200} would write into the server: "
-                "models come from the repository alone"
-            )
-        if parameters.get("unload_dependents"):
-            raise UnsupportedError("'unload_dependents' is not offered: unload each by its name")
+        admin.check_names(parameters)
+        admin.check_dependents(parameters)
         await (self._dataplane.load if verb == "load" else self._dataplane.unload)(model)
         await call.answer(HTTPStatus.OK, b"", JSON)
 
     async def _infer(self, call: Call, model: str, version: str) -> None:
-        started = time.perf_counter()
-        code = HTTPStatus.OK.value
-        answered = ""
+        code = CLIENT_GONE
+        arrived = call.started
         try:
             call.allow("POST")
             with call.while_connected():
-                answered = await self._run(call, model, version)
+                body = await self._read(call)
+                arrived = perf_counter()
+                answer, headers = await self._run(call, model, version, body)
+            code = HTTPStatus.OK.value
         except LupineError as error:
             code = code_of(error)
-            await call.refuse(error)
+            if isinstance(error, ShedError) and error.reason == "memory":  # met on this side
+                self._telemetry.shed(self._dataplane.label(model), error.reason)
+            raise
         except ClientGoneError:
-            code = 499  # as nginx counts a client that closed before its answer
+            raise
+        except Exception:
+            code = HTTPStatus.INTERNAL_SERVER_ERROR.value
+            raise
         finally:
+            # Before the answer leaves: what a client has heard is counted, whenever we are killed.
             self._telemetry.request(
                 model=self._dataplane.label(model),
-                version=answered,
+                version=call.version,
                 protocol="http",
                 code=str(code),
-                seconds=time.perf_counter() - started,
+                seconds=perf_counter() - arrived,
             )
+        await call.answer(HTTPStatus.OK, answer, *headers)
 
-    async def _run(self, call: Call, model: str, version: str) -> str:
-        try:
-            body = await self._read(call)
-        except ShedError as error:
-            self._telemetry.shed(self._dataplane.label(model), error.reason)
-            raise
+    async def _run(self, call: Call, model: str, version: str, body: Body) -> tuple[bytes, Headers]:
         try:
             if not body.data:
                 raise InvalidRequestError("the body is empty: an inference request is expected")
@@ -195,6 +209,8 @@ class HttpFrontend:
                 header_length=_header_length(call),
                 timeout=deadline.from_header(call.text(b"x-request-timeout-ms")),
             )
+            if call.span is not None:
+                request = replace(request, span=call.span)
             response = await self._dataplane.infer(request)
             answer, json_length = oip_json.encode_response(response, form)
         finally:
@@ -206,13 +222,15 @@ class HttpFrontend:
         answer, encoding = await compress(answer, call.text(b"accept-encoding"))
         if encoding:
             headers.append((b"content-encoding", encoding))
-        await call.answer(HTTPStatus.OK, answer, *headers)
-        return response.version
+        call.version = response.version
+        return answer, headers
 
     async def _read(self, call: Call) -> Body:
-        return await self._bodies.read(
+        body = await self._bodies.read(
             call.receive, call.text(b"content-length"), call.text(b"content-encoding")
         )
+        call.received = body.data.nbytes
+        return body
 
     async def _json(self, call: Call, method: str) -> Mapping[str, Any]:
         """The body of a control request: an object, or nothing."""
@@ -244,7 +262,11 @@ def _segments(scope: Scope) -> list[str]:
 
 async def _readiness(call: Call, *, ready: bool) -> None:
     call.allow("GET")
-    await call.reply({"ready": ready}, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+    await call.reply({"ready": ready}, _probe(ready))
+
+
+def _probe(well: bool) -> HTTPStatus:  # noqa: FBT001 - what is asked about
+    return HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def _header_length(call: Call) -> int | None:

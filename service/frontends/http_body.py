@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from service.errors import InvalidRequestError, ShedError, TooLargeError
+from service.errors import InvalidRequestError, TooLargeError
+from service.frontends.held import HeldBytes
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -23,17 +24,16 @@ class ClientGoneError(Exception):
 
 
 class Bodies:
-    """Reads bodies, and knows how much of them the worker holds.
+    """Reads bodies, within the bytes that the worker may hold.
 
     Args:
+        held: counts all that are being read or answered.
         max_bytes: of one body, before and after decompression.
-        max_held: of all bodies that are being read or answered.
     """
 
-    def __init__(self, *, max_bytes: int, max_held: int) -> None:
+    def __init__(self, held: HeldBytes, *, max_bytes: int) -> None:
+        self._held = held
         self._max_bytes = max_bytes
-        self._max_held = max_held
-        self._held = 0
 
     async def read(self, receive: Receive, declared: str | None, encoding: str | None) -> Body:
         """The whole body, decompressed.
@@ -53,7 +53,7 @@ class Bodies:
             raise TooLargeError(
                 f"the body has {int(declared)} bytes, at most {self._max_bytes} are taken"
             )
-        body = Body(self)
+        body = Body(self._held)
         try:
             data = await self._receive(receive, body)
             if encoding and encoding.lower() != "identity":
@@ -69,7 +69,7 @@ class Bodies:
         first: bytes = message.get("body", b"")
         if message["type"] == "http.request" and not message.get("more_body"):
             self._check(len(first))  # a chunked one declares nothing, even when it came at once
-            self._hold(body, len(first))
+            body.hold(len(first))
             return first
         whole = bytearray()
         while True:
@@ -77,7 +77,7 @@ class Bodies:
                 raise ClientGoneError
             part: bytes = message.get("body", b"")
             self._check(len(whole) + len(part))
-            self._hold(body, len(part))
+            body.hold(len(part))
             whole += part
             if not message.get("more_body"):
                 return whole
@@ -97,38 +97,33 @@ class Bodies:
             plain = await asyncio.to_thread(_inflate, data, window, self._max_bytes)
         else:
             plain = _inflate(data, window, self._max_bytes)
-        self._hold(body, len(plain))
+        body.hold(len(plain))
         return plain
-
-    def _hold(self, body: Body, count: int) -> None:
-        if self._held + count > self._max_held:
-            raise ShedError(
-                f"the gateway holds {self._held} bytes of bodies, at most {self._max_held}: "
-                "retry later",
-                reason="memory",
-            )
-        self._held += count
-        body.held += count
-
-    def let_go(self, count: int) -> None:
-        """So many bytes are no longer held."""
-        self._held -= count
 
 
 class Body:
     """A body in memory, counted until it is released."""
 
-    __slots__ = ("_bodies", "data", "held")
+    __slots__ = ("_all", "_held", "data")
 
-    def __init__(self, bodies: Bodies) -> None:
-        self._bodies = bodies
+    def __init__(self, held: HeldBytes) -> None:
+        self._all = held
+        self._held = 0
         self.data = memoryview(b"")
-        self.held = 0
+
+    def hold(self, count: int) -> None:
+        """Count so many bytes more.
+
+        Raises:
+            ShedError: the worker holds as many as it may.
+        """
+        self._all.hold(count)
+        self._held += count
 
     def release(self) -> None:
         """Stop counting it."""
-        self._bodies.let_go(self.held)
-        self.held = 0
+        self._all.let_go(self._held)
+        self._held = 0
 
 
 def _inflate(data: bytes | bytearray, window: int, limit: int) -> bytes:

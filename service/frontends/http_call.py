@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import re
-import secrets
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any
 
 import msgspec
 
 from service.errors import InvalidRequestError, LupineError, TooLargeError
-from service.frontends import status
+from service.frontends import identity, status
 from service.frontends.http_body import ClientGoneError, Receive
 from service.frontends.http_protocol import CONNECTION, GuardedProtocol
+from service.protocol.span import Span
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 JSON = (b"content-type", b"application/json")
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
-
-# Unique without asking the kernel for each: random per process, then counted.
-_PROCESS = secrets.token_hex(8).encode()
-_numbers = itertools.count(1)
+CLIENT_GONE = 499
+"""As nginx has it: the client closed the connection before it was answered."""
 
 encode = msgspec.json.Encoder().encode
 
@@ -43,17 +39,38 @@ class MethodNotAllowedError(InvalidRequestError):
 class Call:
     """One request, and its way back."""
 
-    __slots__ = ("_connection", "headers", "method", "peer", "receive", "request_id", "send")
+    __slots__ = (
+        "_connection",
+        "code",
+        "headers",
+        "method",
+        "peer",
+        "receive",
+        "received",
+        "request_id",
+        "scope",
+        "send",
+        "sent",
+        "span",
+        "started",
+        "version",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started = perf_counter()
+        self.scope = scope
         self.method: str = scope["method"]
         # Of a header given twice the last counts; none of those read here has a list for a value.
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.peer: str = (scope.get("client") or ("",))[0]
         self.receive = receive
         self.send = send
-        self.request_id = _identity(self.headers.get(b"x-request-id", b""))
+        self.request_id = identity.request_id(self.headers.get(b"x-request-id", b""))
         self._connection: GuardedProtocol | None = scope.get(CONNECTION)
+        self.span: Span | None = None
+        self.code = CLIENT_GONE  # until it is answered
+        self.version = ""  # of the model that answered
+        self.received = self.sent = 0  # bytes of the bodies
 
     def text(self, name: bytes) -> str | None:
         """A header's value, by its lower-case name."""
@@ -102,6 +119,7 @@ class Call:
 
     async def answer(self, code: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
         """Send a whole answer."""
+        self.code, self.sent = code, len(body)
         await self.send(
             {
                 "type": "http.response.start",
@@ -135,7 +153,3 @@ def code_of(error: LupineError) -> int:
     if isinstance(error, MethodNotAllowedError):
         return HTTPStatus.METHOD_NOT_ALLOWED
     return status.HTTP[type(error)]
-
-
-def _identity(given: bytes) -> bytes:
-    return given if _REQUEST_ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_numbers))

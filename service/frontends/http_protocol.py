@@ -8,9 +8,12 @@ subclass, which the workers register before their server starts (`docs/adr/0003`
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import socket
-from collections.abc import Callable
+import struct
+import termios
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Any, NoReturn
 
@@ -23,6 +26,8 @@ from service.settings import Server
 CONNECTION = "lupine.connection"
 """The key under which a request's scope holds its `GuardedProtocol`."""
 
+_FIRST_REQUEST_SECONDS = 1.0  # after which a new connection is as idle as any, when draining
+
 
 class _Phase(Enum):
     IDLE = auto()  # between requests: keep-alive
@@ -32,14 +37,18 @@ class _Phase(Enum):
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. `limits` is set once per process by `install`."""
+    """One connection. `limits` is set once per process by `install`, `draining` by `drain`."""
 
     limits: Server
+    draining = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.timeout_keep_alive = self.limits.keep_alive_seconds  # type: ignore[assignment]  # call_later takes both
+        self.ws_protocol_class = None  # its connections would know nothing of `drain`
         self._phase = _Phase.IDLE
+        self._made = self.loop.time()
+        self._last: Any = None  # the cycle whose answer says that it is the last
         self._head_bytes = 0  # of a head, as far as it has been parsed
         self._untold = 0  # bytes since the parser last told of anything: it keeps them
         self._active = 0.0  # when a body last moved
@@ -112,10 +121,17 @@ class GuardedProtocol(HttpToolsProtocol):
         if version == "1.1" and sum(name == b"host" for name, _ in self.headers) != 1:
             # RFC 9112, section 3.2: what is behind a proxy must not guess which host was meant.
             self._reject("the request has not exactly one header Host")
+        upgrade = self.parser.should_upgrade()  # or CONNECT
+        if upgrade and self._has_body():  # the parser would read it as the next request
+            self._reject("a request that asks for an upgrade cannot have a body: ask without")
         self._phase = _Phase.BODY
         self._untold = 0
         self._unwatch()
         super().on_headers_complete()
+        if upgrade:
+            self.cycle.keep_alive = False  # what came behind the head is lost
+        if self.draining:
+            self.wind_down()
 
     def on_body(self, body: bytes) -> None:
         """Part of the body."""
@@ -131,6 +147,42 @@ class GuardedProtocol(HttpToolsProtocol):
         """Refuse what cannot be parsed, in the form of every other refusal."""
         code, text = self._refusal or (400, msg)
         self._refuse(code, text)
+
+    def wind_down(self) -> None:
+        """Let the last answer that is due say that it is the last, and close the connection."""
+        if self.cycle is None or self.cycle.response_started or not self.cycle.keep_alive:
+            return
+        if self._last is not None and not self._last.response_started:
+            self._last.keep_alive = True  # another request was sent ahead
+        self._last = self.cycle
+        self.cycle.keep_alive = False
+
+    def close_if_idle(self) -> None:
+        """Close it unless a request is being read or answered, or about to be read."""
+        fresh = self._phase is _Phase.IDLE and self.loop.time() - self._made < self._patience()
+        if not (self._is_busy() or fresh or _unread(self.transport)):
+            self.transport.close()
+
+    def cut(self, text: str) -> bool:
+        """Close it whatever happens on it. Returns whether a request was lost."""
+        if not self._is_busy():
+            self.transport.close()
+            return False
+        self._refuse(503, text, b"retry-after: 1\r\n")
+        return True
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """It is answered as if it had not asked; uvicorn would advise to install something."""
+
+    def _has_body(self) -> bool:
+        told = (b"content-length", b"transfer-encoding")
+        return any(name in told and value != b"0" for name, value in self.headers)
+
+    def _is_busy(self) -> bool:
+        return self._phase is _Phase.HEAD or self._is_answering()
+
+    def _patience(self) -> float:
+        return min(_FIRST_REQUEST_SECONDS, self.timeout_keep_alive)
 
     def _await_request(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(
@@ -180,7 +232,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._watch.cancel()
             self._watch = None
 
-    def _refuse(self, code: int, text: str) -> None:
+    def _refuse(self, code: int, text: str, header: bytes = b"") -> None:
         """Answer, unless the client would take it for the answer to another request; close."""
         self._unwatch()
         if self.transport.is_closing():
@@ -191,6 +243,7 @@ class GuardedProtocol(HttpToolsProtocol):
             head = (
                 STATUS_LINE[code],
                 b"content-type: application/json\r\n",
+                header,
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode(),
             )
             self.transport.write(b"".join((*head, body)))
@@ -200,4 +253,28 @@ class GuardedProtocol(HttpToolsProtocol):
 def install(limits: Server) -> None:
     """Make every uvicorn server of this process that chooses by itself use the guarded protocol."""
     GuardedProtocol.limits = limits
+    GuardedProtocol.draining = False
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{GuardedProtocol.__name__}"
+
+
+def drain(connections: Iterable[GuardedProtocol]) -> None:
+    """From now on each answer of this process closes its connection, and says so.
+
+    Args:
+        connections: those that there are.
+    """
+    GuardedProtocol.draining = True
+    for connection in connections:
+        connection.wind_down()
+
+
+def _unread(transport: asyncio.Transport) -> bool:
+    """Whether bytes have arrived that nobody has read: to close then would reset the connection."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or transport.is_closing():
+        return False
+    try:
+        told = fcntl.ioctl(connection.fileno(), termios.FIONREAD, bytes(4))
+    except OSError:
+        return False
+    return bool(struct.unpack("i", told)[0])

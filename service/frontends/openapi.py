@@ -7,9 +7,9 @@ document allows, and holds every answer against it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version as package_version
 from typing import Any
 
+from service import __version__
 from service.frontends.openapi_schemas import SCHEMAS, Json, schema
 
 _OIP = "Open Inference Protocol"
@@ -218,7 +218,7 @@ def document(typed: Mapping[str, Any] | None = None) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "Lupine",
-            "version": package_version("lupine-gateway"),
+            "version": __version__,
             "description": "Models over the Open Inference Protocol v2, and typed task APIs.",
         },
         "paths": tasks | _paths() | _AROUND,

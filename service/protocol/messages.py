@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from service.protocol.datatypes import Datatype
+from service.protocol.span import Span
 
 Parameter: TypeAlias = bool | int | float | str
 """A value in a request's, tensor's or response's `parameters`."""
@@ -44,6 +45,7 @@ class InferRequest:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     deadline: float = math.inf  # absolute, seconds of time.monotonic()
     priority: int = 0  # 1 is highest; 0: the model's default
+    span: Span | None = None  # where somebody looks at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ class Policy:
     batching: str = "gateway"  # or "triton": the engine batches; "off": nobody does
     default_timeout: float = 30.0  # seconds, for requests that name no deadline
     priority: int = 1  # for requests that name none
+    slo_p99: float | None = None  # seconds that all but one in a hundred answers shall take at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,7 @@ class Servable:
     max_batch_size: int  # rows; 0: the model has no batch axis
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+    decoupled: bool = False  # it answers a request as often as it likes, or never
     policy: Policy = field(default_factory=Policy)
     config: Mapping[str, Any] = field(default_factory=dict)  # Triton's ModelConfig, as JSON
 

@@ -6,6 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from service.protocol.messages import Parameter, Servable, Snapshot, Tensor
+from service.protocol.span import Span
+
+
+class EachOutputs(Protocol):
+    """Takes one answer of several."""
+
+    async def __call__(self, outputs: Mapping[str, Tensor], *, final: bool) -> None:
+        """The answer's outputs, and whether it is the last."""
 
 
 class Engine(Protocol):
@@ -43,6 +51,7 @@ class Engine(Protocol):
         *,
         parameters: Mapping[str, Parameter],
         deadline: float,
+        span: Span | None = None,
     ) -> Mapping[str, Tensor]:
         """Run one batch and return the named outputs.
 
@@ -52,12 +61,41 @@ class Engine(Protocol):
             outputs: the names wanted, at least one.
             parameters: the request's own, which an engine may hand to the model.
             deadline: seconds of `time.monotonic()` after which nobody waits any more.
+            span: whose trace the run continues, in an engine behind a wire.
 
         Raises:
             EngineError: it failed on this input.
             UnavailableError: the engine is away.
             DeadlineError: the deadline passed.
             NotFoundError: the version is not there any more.
+        """
+
+    async def infer_each(
+        self,
+        servable: Servable,
+        inputs: Mapping[str, Tensor],
+        outputs: Sequence[str],
+        *,
+        parameters: Mapping[str, Parameter],
+        deadline: float,
+        each: EachOutputs,
+        span: Span | None = None,
+    ) -> None:
+        """Run a decoupled servable, and hand on its answers as they come.
+
+        Args:
+            servable: the version to run.
+            inputs: every required input.
+            outputs: the names wanted; an answer may hold fewer.
+            parameters: the request's own.
+            deadline: seconds of `time.monotonic()` after which nobody waits any more.
+            each: takes the outputs of one answer, and whether it is the last; the last may be
+                empty.
+            span: as `infer`.
+
+        Raises:
+            UnsupportedError: the engine runs no decoupled models.
+            LupineError: as `infer`.
         """
 
     async def load(self, model: str) -> None:

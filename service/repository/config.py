@@ -54,6 +54,11 @@ def read(folder: Path) -> dict[str, Any]:
     return to_json(config)
 
 
+def fill(message: Message, found: Mapping[str, Any]) -> Any:
+    """`message`, such as an empty ModelConfig or ModelStatistics, with what `to_json` gave."""
+    return json_format.ParseDict(dict(found), message)
+
+
 def to_json(config: Message) -> dict[str, Any]:
     """A ModelConfig as Triton's HTTP gives it: defaults included, 64-bit numbers as numbers."""
     found: dict[str, Any] = json_format.MessageToDict(
@@ -100,6 +105,7 @@ def servable(config: Mapping[str, Any], version: str) -> Servable:
         max_batch_size=size,
         inputs=_specs(config, "input", batched=size > 0),
         outputs=_specs(config, "output", batched=size > 0),
+        decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled")),
         policy=_policy(config),
         config=config,
     )
@@ -144,6 +150,7 @@ def _policy(config: Mapping[str, Any]) -> Policy:
         )
         / 1000,
         priority=_number(config, given, "priority", int, default.priority),
+        slo_p99=_seconds(_number(config, given, "slo_p99_ms", float, None)),
     )
 
 
@@ -158,7 +165,7 @@ def _number(
     given: Mapping[str, str],
     key: str,
     kind: Callable[[str], float],
-    default: float,
+    default: float | None,
 ) -> Any:
     if key not in given:
         return default
@@ -172,6 +179,11 @@ def _number(
             "a number above 0 is expected"
         )
     return value
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    """As its decimals say: 33.3 ms are 0.0333 s, and no 0.033299999999999996."""
+    return None if milliseconds is None else round(milliseconds / 1000, 9)
 
 
 def chosen_versions(config: Mapping[str, Any], available: list[int]) -> list[int]:

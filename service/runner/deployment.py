@@ -1,13 +1,12 @@
-"""What happens once per gateway: the private folder, the engine's choice, the guardian."""
+"""What happens once per gateway: the engine's choice, the private folder, the guardian."""
 
 from __future__ import annotations
 
 import atexit
+import gc
 import os
-import shutil
-import socket
 import sys
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -16,10 +15,11 @@ from grpc import FutureTimeoutError, channel_ready_future, insecure_channel
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.repository import layout
-from service.runner import launch, run_folder, runtime
+from service.runner import bundle, grpc_port, guardian, launch, ports, run_folder, runtime
 from service.settings import Settings
 
 _REACH_SECONDS = 10.0
+_STOP_SECONDS = 10.0  # for what a worker does after its drain
 
 
 def choose_engine(settings: Settings) -> tuple[str, str]:
@@ -55,34 +55,49 @@ def worker_count(settings: Settings) -> int:
 def deploy() -> None:
     """Run in the supervisor, before any worker. Ends the process where serving is impossible."""
     try:
-        settings, _ = settings_module.load()
-        kind, why = choose_engine(settings)
-        elsewhere = kind == "triton" and settings.triton.url
-        if not elsewhere:  # a Triton elsewhere has its own repository
-            layout.check_repository(settings.repository.path)
+        settings = bundle.load()
         folder = run_folder.prepare(settings)
-        os.environ[settings_module.variable("engine.kind")] = kind
-        what = "" if elsewhere else f" {settings.repository.path}"
-        sys.stderr.write(f"lupine: serving{what} by {why}\n")
-        if elsewhere:
-            reach(settings.triton.url)
-        forget = launch.hold_lifeline(folder)
-        try:
-            if kind == "triton" and not elsewhere:
-                launch.start_guardian(folder, settings)
-        except ConfigurationError:
-            _clean(folder, forget)
-            raise
-        atexit.register(_clean, folder, forget)
+        with ExitStack() as held:
+            held.callback(_clean, folder)
+            _start(settings, folder, held)
+            atexit.register(held.pop_all().close)
     except ConfigurationError as error:
         sys.stderr.write(f"lupine: cannot start: {error.message}\n")
         raise SystemExit(1) from None
 
 
-def _clean(folder: Path, forget: Callable[[], None]) -> None:
-    forget()
-    if not (folder / "guardian.pid").exists():  # else the guardian removes it, last
-        shutil.rmtree(folder, ignore_errors=True)
+def _start(settings: Settings, folder: Path, held: ExitStack) -> None:
+    os.environ |= settings_module.exported(settings)  # workers run in another folder
+    kind, why = choose_engine(settings)
+    elsewhere = kind == "triton" and settings.triton.url
+    if not elsewhere:  # a Triton elsewhere has its own repository
+        layout.check_repository(settings.repository.path)
+    grpc_port.check_apart(settings)
+    os.environ[settings_module.variable("engine.kind")] = kind
+    # Its core writes a line for many a broken frame, as fast as a client sends them.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    what = "" if elsewhere else f" {settings.repository.path}"
+    sys.stderr.write(f"lupine: serving{what} by {why}\n")
+    if elsewhere:
+        reach(settings.triton.url)
+    held.callback(launch.hold_lifeline(folder))
+    address = ports.numeric_address(settings.server.host)
+    held.callback(grpc_port.reserve(address, settings.server.grpc_port).close)
+    if kind == "triton" and not elsewhere:
+        launch.start_guardian(folder, settings)
+    _handle_signals(folder, settings)
+
+
+def _handle_signals(folder: Path, settings: Settings) -> None:
+    from service.runner import supervision  # noqa: PLC0415 - the workers do without circus
+
+    supervision.install(folder, settings.server.grace_seconds + _STOP_SECONDS)
+
+
+def _clean(folder: Path) -> None:
+    if not (folder / guardian.LOCK).exists():  # else the guardian removes it, last
+        run_folder.abandon(folder)
+    gc.freeze()  # the process ends: to look for garbage once more would take it two seconds
 
 
 def reach(url: str) -> None:
@@ -104,34 +119,6 @@ def reach(url: str) -> None:
     )
 
 
-def bound(settings: Settings) -> Settings:
-    """The settings with the address that this worker really listens on.
-
-    `bentoml serve` has flags of its own for it, and who may administer depends on it.
-    """
-    if "--fd" not in sys.argv:  # no worker of BentoML's: a test, or another server
-        return settings
-    descriptor = os.dup(int(sys.argv[sys.argv.index("--fd") + 1]))
-    with socket.socket(fileno=descriptor) as listener:
-        host, port = listener.getsockname()[:2]
-    return settings.model_copy(
-        update={"server": settings.server.model_copy(update={"host": host, "port": port})}
-    )
-
-
-def announce(settings: Settings, folder: Path) -> None:
-    """Called by each worker that is ready; the last one to be ready for the first time says so."""
-    ready = folder / "ready"
-    ready.mkdir(mode=0o700, exist_ok=True)
-    (ready / str(os.getpid())).touch()
-    if len(list(ready.iterdir())) < worker_count(settings):
-        return
-    try:
-        (folder / "announced").touch(exist_ok=False)
-    except FileExistsError:
-        return
-    host = f"[{settings.server.host}]" if ":" in settings.server.host else settings.server.host
-    sys.stderr.write(
-        f"lupine: ready at http://{host}:{settings.server.port} "
-        f"({settings.engine.kind}, {worker_count(settings)} workers)\n"
-    )
+def needs_guardian(settings: Settings) -> bool:
+    """Whether a guardian keeps a tritonserver for this gateway, its engine having been chosen."""
+    return settings.engine.kind == "triton" and not settings.triton.url

@@ -19,7 +19,7 @@ import httpx
 from service.errors import ConfigurationError
 from service.repository import layout
 from service.repository.survey import Finding, survey
-from service.runner import entry, runtime
+from service.runner import entry, ports, runtime
 from service.settings import Settings
 
 USERS = 2_000
@@ -203,8 +203,8 @@ def port(settings: Settings) -> Check:
     number = settings.server.port
     topic = f"port {number}"
     try:
-        address = entry.numeric_address(settings.server.host)
-        entry.check_port_free(address, number, "--port")
+        address = ports.numeric_address(settings.server.host)
+        ports.check_free(address, number, "--port")
     except ConfigurationError as error:
         if _is_lupine(settings):
             return Check(topic=topic, state=State.NOTE, found="a Lupine gateway answers on it")

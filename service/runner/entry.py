@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
-import ipaddress
 import json
 import os
 import re
 import resource
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.repository import layout
-from service.runner import deployment, runtime
+from service.runner import deployment, grpc_port, ports, runtime
 from service.settings import Settings
 
 SERVICE = "service.bento:Gateway"
@@ -44,7 +39,10 @@ def check(settings: Settings) -> None:
     Raises:
         ConfigurationError: what it is, and how to mend it.
     """
-    check_port_free(numeric_address(settings.server.host), settings.server.port, "--port")
+    address = ports.numeric_address(settings.server.host)
+    ports.check_free(address, settings.server.port, "--port")
+    grpc_port.check_apart(settings)
+    ports.check_free(address, settings.server.grpc_port, grpc_port.FLAG)
     kind, _ = check_engine(settings)
     if kind == "triton" and settings.triton.url:
         deployment.reach(settings.triton.url)
@@ -84,74 +82,6 @@ def check_managed(settings: Settings) -> None:
         raise ConfigurationError(f"there is no managed Triton: {missing}")
 
 
-def numeric_address(host: str) -> str:
-    """The address of a host: BentoML listens on addresses alone, not on names.
-
-    Raises:
-        ConfigurationError: the name leads to no address.
-    """
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        pass
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ConfigurationError(f"--host {host!r:.200} leads to no address: {error}") from None
-    four = [entry for entry in found if entry[0] == socket.AF_INET]
-    return str((four or found)[0][4][0])
-
-
-def check_port_free(address: str, port: int, flag: str) -> None:
-    """Make sure that a server could listen there now.
-
-    Args:
-        address: a numeric address.
-        port: the port.
-        flag: what the operator would change.
-
-    Raises:
-        ConfigurationError: it could not, and why.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # Without this, connections that closed a moment ago would look like a listener.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((address, port))
-            probe.listen(1)
-    except OSError as error:
-        raise ConfigurationError(_port_trouble(address, port, flag, error)) from None
-
-
-def _port_trouble(address: str, port: int, flag: str, error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            holder = listener(port)
-            by = f" by {holder}" if holder else ""
-            return f"port {port} on {address} is taken{by}: stop that, or choose another {flag}"
-        case errno.EADDRNOTAVAIL:
-            return f"{address} is no address of this machine: check --host"
-        case errno.EACCES:
-            return f"port {port} needs privileges: choose a {flag} of 1024 or more"
-        case _:
-            return f"cannot listen on {address} port {port}: {error}"
-
-
-def listener(port: int) -> str:
-    """Who listens on a port, where this user may know; else an empty string."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            at = connection.laddr
-            if at and at.port == port and connection.status == psutil.CONN_LISTEN:
-                if connection.pid is None:
-                    return ""
-                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
-    except (psutil.Error, OSError):
-        pass
-    return ""
-
-
 def plan(settings: Settings, run_dir: Path, base: Mapping[str, str]) -> Start:
     """The `bentoml serve` that serves with these settings. Paths in it depend on no folder.
 
@@ -163,7 +93,7 @@ def plan(settings: Settings, run_dir: Path, base: Mapping[str, str]) -> Start:
     Raises:
         ConfigurationError: BENTOML_CONFIG_OVERRIDES in `base` is no JSON object.
     """
-    host = numeric_address(settings.server.host)
+    host = ports.numeric_address(settings.server.host)
     settings = settings.model_copy(
         update={
             "server": settings.server.model_copy(update={"host": host}),

@@ -16,7 +16,7 @@ from pathlib import Path
 from service.errors import ConfigurationError
 from service.runner import endpoint, lifeline
 from service.runner.backoff import Backoff
-from service.runner.guardian import READY, is_guarded
+from service.runner.guardian import LOCK, READY, is_guarded
 from service.runner.keeper import Timing
 from service.settings import Settings
 
@@ -82,6 +82,7 @@ class _Watch:
             return guardian
         guardian.kill()  # it is ending, or stuck; tritonserver dies with it
         guardian.wait()
+        (self.run_dir / LOCK).unlink(missing_ok=True)  # this process cleans up, then
         reason = outcome.decode() or "its guardian ended at once; see the log above"
         raise ConfigurationError(f"the managed Triton does not start: {reason}")
 

@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.runner import guardian, lifeline, record
@@ -41,7 +43,7 @@ def prepare(settings: Settings) -> Path:
             f"LUPINE_RUN_DIR {folder} is open to others: `chmod 700` it, or name another folder"
         )
     mark = folder / _MARK
-    if mark.exists() and mark.read_text() == str(os.getpid()):
+    if mark.exists() and mark.read_text() == _me():
         return folder
     held = {entry.name for entry in folder.iterdir()}
     if held and lifeline.SUPERVISOR not in held:
@@ -60,5 +62,17 @@ def prepare(settings: Settings) -> Path:
             left.unlink()
     if orphan:  # the guardian to come ends the tritonserver that it tells of
         record.write(folder, orphan)
-    mark.write_text(str(os.getpid()))
+    mark.write_text(_me())
     return folder
+
+
+def _me() -> str:
+    """This process, and no other that ever was: in a container the numbers repeat."""
+    return f"{os.getpid()} {psutil.Process().create_time()}"  # which survives `exec`
+
+
+def abandon(folder: Path) -> None:
+    """Remove the folder where nobody else will, being the last of a gateway that was killed."""
+    held = (lifeline.SUPERVISOR, lifeline.WORKERS)
+    if all(lifeline.is_gone(folder, name) for name in held) and not guardian.is_guarded(folder):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -19,16 +18,26 @@ import msgspec
 import numpy as np
 
 from service.errors import InvalidRequestError
-from service.protocol import deadline
 from service.protocol.datatypes import Datatype
-from service.protocol.messages import InferRequest, InferResponse, Parameter, Tensor
+from service.protocol.messages import InferRequest, InferResponse, Tensor
 from service.wires import tensors
+from service.wires.oip_request import (
+    MAX_ID,
+    MAX_NAME,
+    MAX_RANK,
+    MAX_SIZE,
+    MAX_TENSORS,
+    check_count,
+    deadline_of,
+    output_names,
+    passed_on,
+    refuse_what_is_not_offered,
+    truth,
+    whole,
+)
 
-MAX_RANK = 32
-"""Axes a tensor may have; NumPy's own bound is 64."""
-
-_Size = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 
 
 class _Input(msgspec.Struct):
@@ -46,7 +55,7 @@ class _Output(msgspec.Struct):
 
 class _Request(msgspec.Struct):
     inputs: list[_Input]
-    id: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID)] = ""
     parameters: dict[str, bool | int | float | str | None] = {}
     outputs: list[_Output] = []
 
@@ -58,12 +67,6 @@ _encoder = msgspec.json.Encoder()
 _JSON_ELEMENTS: dict[Datatype, type] = {
     datatype: float if datatype.is_float else int for datatype in Datatype
 } | {Datatype.BOOL: bool, Datatype.BYTES: str}
-
-_RESERVED = frozenset({"timeout", "priority", "binary_data_output"})
-_NOT_OFFERED = {
-    "shared_memory_region": "shared memory between client and gateway",
-    "classification": "the classification extension",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,8 @@ def decode_request(
         parsed = _decoder.decode(body[:split])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError(f"the request's JSON: {_reason(error)}") from None
+    check_count("inputs", len(parsed.inputs), MAX_TENSORS)
+    check_count("outputs", len(parsed.outputs), MAX_TENSORS)
     binary = _Tail(body[split:])
     inputs: dict[str, Tensor] = {}
     for item in parsed.inputs:
@@ -117,10 +122,10 @@ def decode_request(
             version=version,
             id=parsed.id,
             inputs=inputs,
-            outputs=_outputs(parsed.outputs),
-            parameters=_parameters(parsed.parameters),
-            deadline=_deadline(parsed.parameters, timeout),
-            priority=_whole(parsed.parameters, "priority"),
+            outputs=output_names([output.name for output in parsed.outputs]),
+            parameters=passed_on(parsed.parameters),
+            deadline=deadline_of(parsed.parameters, timeout),
+            priority=whole(parsed.parameters, "priority"),
         ),
         _form(parsed),
     )
@@ -128,14 +133,14 @@ def decode_request(
 
 def _tensor(item: _Input, binary: _Tail) -> Tensor:
     datatype = Datatype.named(item.datatype)
-    _refuse_what_is_not_offered(item.parameters, f"input {item.name!r}")
+    refuse_what_is_not_offered(item.parameters, f"input {item.name!r}")
     if "binary_data_size" in item.parameters:
         if len(item.data):
             raise InvalidRequestError(
                 f"input {item.name!r} has both 'data' and the parameter 'binary_data_size': "
                 "one of them is expected"
             )
-        size = _whole(item.parameters, "binary_data_size")
+        size = whole(item.parameters, "binary_data_size")
         return tensors.decode(item.name, datatype, item.shape, binary.take(item.name, size))
     if not len(item.data):
         raise InvalidRequestError(
@@ -236,54 +241,13 @@ def _flatten(name: str, shape: Sequence[int], values: list[Any]) -> list[Any]:
     return values
 
 
-def _parameters(given: Mapping[str, Parameter | None]) -> dict[str, Parameter]:
-    _refuse_what_is_not_offered(given, "the request")
-    for key, value in given.items():
-        if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
-            raise InvalidRequestError(f"parameter {key!r:.300}: {value} takes more than 64 bits")
-    return {k: v for k, v in given.items() if k not in _RESERVED and v is not None}
-
-
-def _refuse_what_is_not_offered(given: Mapping[str, Any], where: str) -> None:
-    for key, what in _NOT_OFFERED.items():
-        if key in given:
-            raise InvalidRequestError(f"{where}: parameter {key!r}: {what} is not offered here")
-
-
-def _whole(given: Mapping[str, Parameter | None], key: str) -> int:
-    value = given.get(key, 0)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise InvalidRequestError(
-            f"parameter {key!r} is {value!r:.60}: a whole number of at least 0 is expected"
-        )
-    return value
-
-
-def _truth(given: Mapping[str, Parameter | None], key: str, default: bool) -> bool:  # noqa: FBT001 - a JSON value
-    value = given.get(key, default)
-    if not isinstance(value, bool):
-        raise InvalidRequestError(f"parameter {key!r} is {value!r:.60}: true or false is expected")
-    return value
-
-
-def _deadline(given: Mapping[str, Parameter | None], timeout: float | None) -> float:
-    micros = _whole(given, "timeout")
-    return deadline.earliest(timeout, micros / 1e6 if micros else None, now=time.monotonic())
-
-
-def _outputs(given: Sequence[_Output]) -> tuple[str, ...]:
-    names = tuple(output.name for output in given)
-    if len(set(names)) != len(names):
-        raise InvalidRequestError(f"outputs are named twice: {list(names)}")
-    return names
-
-
 def _form(parsed: _Request) -> Form:
-    default = _truth(parsed.parameters, "binary_data_output", default=False)
+    default = truth(parsed.parameters, "binary_data_output", default=False)
     for output in parsed.outputs:
-        _refuse_what_is_not_offered(output.parameters, f"output {output.name!r}")
+        refuse_what_is_not_offered(output.parameters, f"output {output.name!r}")
     return Form(
-        {o.name: _truth(o.parameters, "binary_data", default) for o in parsed.outputs}, default
+        {o.name: truth(o.parameters, "binary_data", default=default) for o in parsed.outputs},
+        default,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
     path
-    for folder in ("service", "models", "benchmarks", "tests")
+    for folder in ("service", "models", "benchmarks", "examples", "tests")
     for path in (ROOT / folder).rglob("*.py")
 )
 
@@ -26,7 +26,11 @@ def test_links_between_documents_lead_somewhere() -> None:
     """A relative link in any document names a file that is there."""
     broken = [
         f"{document.relative_to(ROOT)} → {target}"
-        for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+        for document in (
+            *ROOT.glob("*.md"),
+            *(ROOT / "docs").rglob("*.md"),
+            *(ROOT / "examples").glob("*.md"),
+        )
         for target in re.findall(r"\]\(([^)#\s]+)\)", document.read_text())
         if "://" not in target and not (document.parent / target).exists()
     ]

@@ -79,21 +79,50 @@ def test_help_comes_at_once(tmp_path: Path) -> None:
     assert min(seconds) < 1.5
 
 
-def test_a_taken_port_is_named_with_its_holder(tmp_path: Path, repository: Path) -> None:
+def free_ports() -> tuple[str, ...]:
+    """Flags for ports that nobody has."""
+    return "--port", str(free_port()), "--grpc-port", str(free_port())
+
+
+def test_a_start_that_is_refused_late_leaves_no_folder(tmp_path: Path, repository: Path) -> None:
+    """What BentoML is to read is the last thing to be looked at."""
+    (tmp_path / "tmp").mkdir()
+    line = refusal(
+        *("serve", "--engine", "onnx", *free_ports(), "--repository", str(repository)),
+        folder=tmp_path,
+        environment={"BENTOML_CONFIG_OVERRIDES": "[", "TMPDIR": str(tmp_path / "tmp")},
+    )
+    assert "BENTOML_CONFIG_OVERRIDES" in line
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--port", "--grpc-port"])
+def test_a_taken_port_is_named_with_its_holder(tmp_path: Path, repository: Path, flag: str) -> None:
     """Before anything is started."""
     with listening() as port:
         line = refusal(
-            *("serve", "--engine", "onnx", "--port", str(port)),
+            *("serve", "--engine", "onnx", *free_ports(), flag, str(port)),
             *("--repository", str(repository)),
             folder=tmp_path,
         )
     assert f"port {port} on 127.0.0.1 is taken" in line
     assert f"process {os.getpid()}" in line
+    assert f"choose another {flag}" in line
+
+
+def test_one_port_for_both_wires_is_refused(tmp_path: Path, repository: Path) -> None:
+    """Naming both flags."""
+    port = str(free_port())
+    flags = ("--port", port, "--grpc-port", port, "--repository", str(repository))
+    line = refusal("serve", "--engine", "onnx", *flags, folder=tmp_path)
+    assert f"cannot share port {port}" in line
+    assert "--port" in line
+    assert "--grpc-port" in line
 
 
 def test_a_missing_repository_is_named(tmp_path: Path) -> None:
     """And what one looks like."""
-    line = refusal("serve", "--engine", "onnx", "--port", str(free_port()), folder=tmp_path)
+    line = refusal("serve", "--engine", "onnx", *free_ports(), folder=tmp_path)
     assert "'triton_repo' is no folder" in line
     assert "--repository" in line
 
@@ -109,7 +138,7 @@ def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
 def test_a_triton_that_was_not_built_is_named(tmp_path: Path, repository: Path) -> None:
     """With what builds it, or serves without it."""
     line = refusal(
-        *("serve", "--engine", "triton", "--port", str(free_port())),
+        *("serve", "--engine", "triton", *free_ports()),
         *("--repository", str(repository)),
         folder=tmp_path,
         environment={"LUPINE_TRITON__RUNTIME": str(tmp_path)},
@@ -120,7 +149,7 @@ def test_a_triton_that_was_not_built_is_named(tmp_path: Path, repository: Path) 
 def test_a_triton_elsewhere_that_is_away_is_named(tmp_path: Path) -> None:
     """It needs no repository here."""
     url = f"127.0.0.1:{free_port()}"
-    line = refusal("serve", "--port", str(free_port()), "--triton-url", url, folder=tmp_path)
+    line = refusal("serve", *free_ports(), "--triton-url", url, folder=tmp_path)
     assert f"no Triton answers gRPC at {url}" in line
 
 
@@ -148,7 +177,7 @@ def test_serve_leaves_no_process_and_no_folder(tmp_path: Path, repository: Path)
 def test_serve_says_that_it_is_ready_once(started: Running) -> None:
     """However many workers there are."""
     lines = started.log.read_text().splitlines()
-    ready = f"lupine: ready at http://127.0.0.1:{started.port} (onnx, 2 workers)"
+    ready = f"lupine: ready at {started.url} and grpc://{started.grpc_url} (onnx, 2 workers)"
     assert [line for line in lines if "ready" in line] == [ready]
 
 
@@ -156,9 +185,11 @@ def test_serve_takes_relative_paths_from_where_it_was_typed(
     tmp_path: Path, repository: Path
 ) -> None:
     """Though its workers run elsewhere; lupine.toml is read there too."""
-    port = free_port()
+    port, grpc_port = free_port(), free_port()
     (tmp_path / "models").symlink_to(repository)
-    (tmp_path / "lupine.toml").write_text(f'[server]\nport = {port}\nhost = "localhost"\n')
+    (tmp_path / "lupine.toml").write_text(
+        f'[server]\nport = {port}\ngrpc_port = {grpc_port}\nhost = "localhost"\n'
+    )
     command = [LUPINE, "serve", "--engine", "onnx", "--repository", "models"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -166,7 +197,8 @@ def test_serve_takes_relative_paths_from_where_it_was_typed(
             said = [process.stderr.readline() for _ in range(2)]
         finally:
             process.send_signal(signal.SIGTERM)
-    assert said[1] == f"lupine: ready at http://127.0.0.1:{port} (onnx, 1 workers)\n"
+    at = f"http://127.0.0.1:{port} and grpc://127.0.0.1:{grpc_port}"
+    assert said[1] == f"lupine: ready at {at} (onnx, 1 workers)\n"
 
 
 def models_of(running: Running, *words: str, key: str = KEY) -> Any:

@@ -6,15 +6,21 @@ Only what a test needs to say or see is here; the libraries underneath are the u
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import tritonclient.grpc
+import tritonclient.grpc.aio
 import tritonclient.http
 import tritonclient.http.aio
+from google.protobuf import json_format
+from google.protobuf.message import Message
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 Json = dict[str, Any]
@@ -296,3 +302,182 @@ def _answer(result: Any) -> Answer:
 
 def _refused(error: InferenceServerException) -> RefusedError:
     return RefusedError(_HTTP_KINDS.get(int(error.status() or 0), "?"), str(error.message()))
+
+
+class _Grpc(Client):
+    """What the two gRPC clients of tritonclient share."""
+
+    _client: Any
+
+    @abstractmethod
+    def _run(self, call: Callable[[], Any]) -> Any: ...
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        try:
+            return self._run(call)
+        except InferenceServerException as error:
+            raise _refused_rpc(error) from None
+
+    def live(self) -> bool:
+        return bool(self._call(self._client.is_server_live))
+
+    def ready(self) -> bool:
+        return bool(self._call(self._client.is_server_ready))
+
+    def model_ready(self, model: str, version: str = "") -> bool:
+        return bool(self._call(lambda: self._client.is_model_ready(model, version)))
+
+    def server_metadata(self) -> Json:
+        return _json(self._call(self._client.get_server_metadata))
+
+    def model_metadata(self, model: str, version: str = "") -> Json:
+        found = _json(self._call(lambda: self._client.get_model_metadata(model, version)))
+        for tensor in (*found["inputs"], *found["outputs"]):
+            tensor["shape"] = _sizes(tensor["shape"])
+        return found
+
+    def model_config(self, model: str, version: str = "") -> Json:
+        found = self._call(lambda: self._client.get_model_config(model, version))
+        return dict(_json(found)["config"])
+
+    def statistics(self, model: str = "", version: str = "") -> list[Json]:
+        found = self._call(lambda: self._client.get_inference_statistics(model, version))
+        return list(_json(found)["model_stats"])
+
+    def index(self) -> list[Json]:
+        found = self._call(self._client.get_model_repository_index)
+        return list(_json(found)["models"])
+
+    def load(self, model: str, **more: Any) -> None:
+        self._call(lambda: self._client.load_model(model, **more))
+
+    def unload(self, model: str) -> None:
+        self._call(lambda: self._client.unload_model(model))
+
+    def infer(self, ask: Ask) -> Answer:
+        return _rpc_answer(self._call(lambda: self._client.infer(**_rpc_arguments(ask))))
+
+
+class Grpc(_Grpc):
+    """`tritonclient.grpc`: blocking, and its `async_infer`."""
+
+    wire = "grpc"
+
+    def __init__(self, address: str) -> None:
+        self._client = tritonclient.grpc.InferenceServerClient(address)
+
+    def _run(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+    def infer_at_once(self, asks: Sequence[Ask]) -> list[Answer | RefusedError]:
+        """By `async_infer`, a callback each."""
+        answers: list[Answer | RefusedError | None] = [None] * len(asks)
+        left = threading.Semaphore(0)
+
+        def take(index: int, result: Any, error: InferenceServerException | None) -> None:
+            answers[index] = _rpc_answer(result) if error is None else _refused_rpc(error)
+            left.release()
+
+        for index, ask in enumerate(asks):
+            arguments = _rpc_arguments(ask)
+            self._client.async_infer(callback=functools.partial(take, index), **arguments)
+        for _ in asks:
+            left.acquire()
+        return [answer for answer in answers if answer is not None]
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._client.close()
+
+
+class AioGrpc(_Grpc):
+    """`tritonclient.grpc.aio`, on an event loop of its own."""
+
+    wire = "grpc"
+
+    def __init__(self, address: str) -> None:
+        self._runner = asyncio.Runner()
+        self._client = self._runner.run(self._connect(address))
+
+    @staticmethod
+    async def _connect(address: str) -> Any:
+        return tritonclient.grpc.aio.InferenceServerClient(address)
+
+    def _run(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        async def awaited() -> Any:
+            return await call()
+
+        return self._runner.run(awaited())
+
+    def infer_at_once(self, asks: Sequence[Ask]) -> list[Answer | RefusedError]:
+        """By tasks of one event loop."""
+
+        async def one(ask: Ask) -> Answer | RefusedError:
+            try:
+                return _rpc_answer(await self._client.infer(**_rpc_arguments(ask)))
+            except InferenceServerException as error:
+                return _refused_rpc(error)
+
+        async def together() -> list[Answer | RefusedError]:
+            return await asyncio.gather(*(one(ask) for ask in asks))
+
+        return self._runner.run(together())
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+
+def _seconds(ask: Ask) -> float | None:
+    return None if ask.deadline_ms is None else ask.deadline_ms / 1000
+
+
+def _rpc_arguments(ask: Ask) -> Json:
+    inputs = []
+    for name, array in ask.inputs.items():
+        item = tritonclient.grpc.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+        item.set_data_from_numpy(array)
+        inputs.append(item)
+    arguments: Json = {
+        "model_name": ask.model,
+        "inputs": inputs,
+        "model_version": ask.version,
+        "request_id": ask.id,
+        "priority": ask.priority,
+        "timeout": ask.timeout_us,
+        "client_timeout": _seconds(ask),
+        "compression_algorithm": ask.compression,
+        "parameters": dict(ask.parameters) or None,
+    }
+    if ask.outputs is not None:
+        arguments["outputs"] = [tritonclient.grpc.InferRequestedOutput(n) for n in ask.outputs]
+    return arguments
+
+
+def _rpc_answer(result: Any) -> Answer:
+    message = _json(result.get_response())
+    for output in message["outputs"]:
+        output["shape"] = _sizes(output["shape"])
+    names = [output["name"] for output in message["outputs"]]
+    return Answer(message, {name: result.as_numpy(name) for name in names})
+
+
+def _json(message: Message) -> Json:
+    """With what is empty or 0 too, as HTTP has it."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def _sizes(given: Sequence[str]) -> list[int]:
+    """Protobuf's JSON has 64-bit numbers as text."""
+    return [int(size) for size in given]
+
+
+def _refused_rpc(error: InferenceServerException) -> RefusedError:
+    kind = str(error.status() or "?").removeprefix("StatusCode.")
+    return RefusedError(kind, str(error.message()))
+
+
+CLIENTS: list[type[Client]] = [Http, AioHttp, Grpc, AioGrpc]

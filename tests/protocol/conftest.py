@@ -10,12 +10,11 @@ import httpx
 import pytest
 
 from tests.protocol import repository as models
-from tests.protocol.clients import AioHttp, Client, Http
+from tests.protocol.clients import CLIENTS, Client
 from tests.serving import Serving, serving, settings
 from tests.triton_server import running_triton
 
 ENGINES = ["echo", "onnx", pytest.param("triton", marks=pytest.mark.triton)]
-CLIENTS: list[type[Http | AioHttp]] = [Http, AioHttp]
 
 GatewayOf = Callable[[str], Serving]
 
@@ -76,7 +75,9 @@ def gateway(engine: str, gateway_of: GatewayOf) -> Serving:
 @pytest.fixture(params=CLIENTS, ids=lambda kind: kind.__name__.lower())
 def client(request: pytest.FixtureRequest, gateway: Serving) -> Iterator[Client]:
     """A client of the gateway, one for each library."""
-    connected: Client = request.param(gateway.address)
+    connected: Client = request.param(
+        gateway.address if request.param.wire == "http" else gateway.grpc_address
+    )
     yield connected
     connected.close()
 

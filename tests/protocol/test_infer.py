@@ -78,7 +78,7 @@ def test_every_datatype_survives_as_json(client: Client, shape: tuple[int, int])
     )
     for datatype in DATATYPES:
         found, given = answer.tensors[f"out_{datatype}"], inputs[f"in_{datatype}"]
-        if datatype == "BYTES":  # JSON's texts are Python's
+        if datatype == "BYTES" and client.wire == "http":  # JSON's texts are Python's
             given = np.array([text.decode() for text in given.flat], object).reshape(shape)
         np.testing.assert_array_equal(found, given)
 

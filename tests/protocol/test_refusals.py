@@ -177,10 +177,10 @@ SAID_WRONG: dict[str, tuple[Json, str]] = {
 
 @pytest.mark.parametrize("case", SAID_WRONG)
 def test_wrong_json_is_refused_with_its_reason(http: httpx.Client, case: str) -> None:
-    """400, and where in the request it was."""
+    """400, and where in the request it was; 501 for what is not offered."""
     request, reason = SAID_WRONG[case]
     answer = http.post("/v2/models/rows/infer", json=request)
-    assert answer.status_code == 400
+    assert answer.status_code == (501 if "not offered" in reason else 400)
     assert reason in answer.json()["error"]
 
 

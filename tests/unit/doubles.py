@@ -20,6 +20,8 @@ from service.protocol.messages import (
     Tensor,
     TensorSpec,
 )
+from service.protocol.ports import EachOutputs
+from service.protocol.span import Span
 
 Outputs = Mapping[str, Tensor]
 
@@ -106,6 +108,7 @@ class TinyEngine:
         self.snapshots = 0
         self.runs: list[Mapping[str, Tensor]] = []
         self.deadlines: list[float] = []
+        self.spans: list[Span | None] = []
         self.running = 0
         self.most_running = 0
         self.open = asyncio.Event()  # runs end while it is set
@@ -136,10 +139,12 @@ class TinyEngine:
         *,
         parameters: Mapping[str, Parameter],  # noqa: ARG002 - it takes none
         deadline: float,
+        span: Span | None = None,
     ) -> Outputs:
         """Answer once the test lets it."""
         self.runs.append(inputs)
         self.deadlines.append(deadline)
+        self.spans.append(span)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         try:
@@ -149,6 +154,25 @@ class TinyEngine:
         finally:
             self.running -= 1
         return {name: answer[name] for name in outputs}
+
+    async def infer_each(
+        self,
+        servable: Servable,
+        inputs: Mapping[str, Tensor],
+        outputs: Sequence[str],
+        *,
+        parameters: Mapping[str, Parameter],
+        deadline: float,
+        each: EachOutputs,
+        span: Span | None = None,
+    ) -> None:
+        """Say the same twice, and then that it was the last."""
+        answer = await self.infer(
+            servable, inputs, outputs, parameters=parameters, deadline=deadline, span=span
+        )
+        await each(answer, final=False)
+        await each(answer, final=False)
+        await each({}, final=True)
 
     async def load(self, model: str) -> None:
         """Only what it serves can be loaded."""

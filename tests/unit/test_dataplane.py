@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +20,9 @@ from service.errors import (
     NotFoundError,
     ShedError,
     UnavailableError,
+    UnsupportedError,
 )
-from service.protocol.messages import ModelState, Policy, Snapshot, Tensor
+from service.protocol.messages import InferResponse, ModelState, Policy, Snapshot, Tensor
 from service.routing import Catalogue
 from service.telemetry import Telemetry
 from tests.unit.doubles import (
@@ -311,3 +313,47 @@ async def test_a_deadline_holds_while_the_engine_is_asked_what_it_serves() -> No
     with pytest.raises(DeadlineError, match="the deadline passed"):
         await plane.serve.infer(request(ONE, deadline=time.monotonic() + 0.05))
     assert plane.admission.inflight == 0
+
+
+async def test_a_draining_gateway_is_not_ready_and_answers() -> None:
+    """So that others send elsewhere, and nothing that comes meanwhile is lost."""
+    plane = Plane(TinyEngine(servable()))
+    await plane.serve.infer(request(ONE))
+    plane.serve.drain()
+    assert not await plane.serve.ready()
+    assert not await plane.serve.model_ready("m", "")
+    assert plane.serve.live()
+    await plane.serve.infer(request(ONE))
+    assert plane.serve.answered_draining == 1
+
+
+async def test_a_gateway_whose_processes_stay_away_does_not_live() -> None:
+    """Whoever watches them says so."""
+    engine = TinyEngine()
+    telemetry = Telemetry()
+    plane = DataPlane(
+        engine=engine,
+        catalogue=Catalogue(engine, LocalGeneration()),
+        admission=Admission(per_model=1, total=1),
+        batcher=Batcher(engine, telemetry, max_in_flight=1, max_waiting=1),
+        telemetry=telemetry,
+        alive=lambda: False,
+    )
+    assert not plane.live()
+
+
+async def test_a_decoupled_model_answers_each_and_not_once() -> None:
+    """Its answers may overtake those of others; a plain model's may not."""
+    plane = Plane(TinyEngine(replace(servable(), decoupled=True)))
+    with pytest.raises(UnsupportedError, match="ask it by ModelStreamInfer"):
+        await plane.serve.infer(request(ONE))
+    told: list[tuple[int, bool, bool]] = []
+
+    async def each(response: InferResponse, *, final: bool, in_order: bool) -> None:
+        told.append((len(response.outputs), final, in_order))
+
+    await plane.serve.infer_each(request(ONE), each)
+    assert told == [(1, False, False), (1, False, False), (0, True, False)]
+    told.clear()
+    await Plane(TinyEngine(servable())).serve.infer_each(request(ONE), each)
+    assert told == [(1, True, True)]

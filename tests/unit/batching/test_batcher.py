@@ -33,12 +33,18 @@ class Log:
     def __init__(self) -> None:
         self.rows: list[int] = []
         self.waits: list[Sequence[float]] = []
+        self.reasons: list[str] = []
 
-    def batch_sent(self, servable: Servable, rows: int, waits: Sequence[float]) -> None:
+    def batch_released(self, servable: Servable, waits: Sequence[float], reason: str) -> None:
+        """Remember it."""
+        assert servable.name
+        self.waits.append(waits)
+        self.reasons.append(reason)
+
+    def run_sent(self, servable: Servable, rows: int) -> None:
         """Remember it."""
         assert servable.name
         self.rows.append(rows)
-        self.waits.append(waits)
 
 
 class Bench:
@@ -327,12 +333,18 @@ async def test_a_defect_leaves_nobody_waiting_and_is_seen(values: tuple[int, ...
 async def test_a_defect_of_the_observer_leaves_nobody_waiting() -> None:
     """Whoever counts must not stop the counted."""
 
-    class Broken(Log):
-        def batch_sent(self, servable: Servable, rows: int, waits: Sequence[float]) -> None:
-            raise ValueError(f"the defect: {servable.name} {rows} {waits}")
+    class DeafToReleases(Log):
+        def batch_released(self, servable: Servable, waits: Sequence[float], reason: str) -> None:
+            raise ValueError(f"the defect: {servable.name} {waits} {reason}")
+
+    class DeafToRuns(Log):
+        def run_sent(self, servable: Servable, rows: int) -> None:
+            raise ValueError(f"the defect: {servable.name} {rows}")
 
     bench = Bench()
-    bench.batcher = Batcher(bench.engine, Broken(), max_in_flight=1, max_waiting=10)
+    bench.batcher = Batcher(bench.engine, DeafToReleases(), max_in_flight=1, max_waiting=10)
+    assert await outcomes(bench.asks(1, 2)) == [[[2]], [[4]]]  # apart, they left before
+    bench.batcher = Batcher(bench.engine, DeafToRuns(), max_in_flight=1, max_waiting=10)
     assert [type(error) for error in await outcomes(bench.asks(1, 2))] == [EngineError] * 2
 
 
@@ -486,3 +498,19 @@ def test_answers_are_never_swapped(
         assert not bench.batcher._queues
 
     asyncio.run(scenario())
+
+
+async def test_a_run_that_everybody_left_is_given_up() -> None:
+    """The engine hears of it; while one member is still there, it does not."""
+    bench = Bench()
+    first, second = await bench.hold(1, 2)
+    await turns()
+    assert bench.sizes() == [2]
+    first.cancel()
+    await turns()
+    assert bench.engine.running == 1
+    second.cancel()
+    await turns()
+    assert bench.engine.running == 0
+    bench.engine.open.set()
+    assert await bench.ask(3) == [[6]]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.engines import echo
+from service.engines.in_process import Stop
 from service.errors import EngineError, InvalidRequestError, UnavailableError
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import Parameter, Tensor
@@ -30,12 +31,12 @@ ROWS = (
 
 
 def run(model: Any, *outputs: str, **inputs: Tensor) -> Any:
-    return model.run(inputs, outputs or ("b",), {})
+    return model.run(inputs, outputs or ("b",), {}, Stop())
 
 
 def steered(model: Any, **parameters: Parameter) -> Any:
     given = {f"echo.{key}": value for key, value in parameters.items()}
-    return model.run({"a": fp32([[1]])}, ("b",), given)
+    return model.run({"a": fp32([[1]])}, ("b",), given, Stop())
 
 
 def test_an_output_is_the_input_of_its_place(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.engines.in_process import InProcessEngine, OpenModel
+from service.engines.in_process import InProcessEngine, OpenModel, Stop
 from service.errors import (
     ConfigurationError,
     EngineError,
@@ -42,6 +42,7 @@ class Doubling:
         inputs: Mapping[str, Tensor],
         outputs: Sequence[str],  # noqa: ARG002 - it has but one
         parameters: Mapping[str, Parameter],  # noqa: ARG002 - it takes none
+        stop: Stop,  # noqa: ARG002 - and is done at once
     ) -> Mapping[str, Tensor]:
         """Double, once the gate is open."""
         self.gate.wait(5)

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from service.engines import onnx
+from service.engines.in_process import Stop
 from service.errors import EngineError, InvalidRequestError
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import Servable, Tensor
@@ -47,7 +48,7 @@ class Opened:
 
     def run(self, *outputs: str, **inputs: Tensor) -> Mapping[str, Tensor]:
         """The named outputs, or all."""
-        return self.model.run(inputs, outputs or tuple(self.servable.outputs), {})
+        return self.model.run(inputs, outputs or tuple(self.servable.outputs), {}, Stop())
 
 
 def texts(*values: bytes) -> Tensor:

@@ -10,6 +10,7 @@ import pytest
 from service.frontends.edge import Edge
 from service.frontends.http_body import Receive
 from service.frontends.http_call import Call, Scope, Send
+from service.telemetry import Telemetry
 
 LIMIT = 100
 
@@ -29,7 +30,7 @@ async def length(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture
 async def edge() -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application behind its edge."""
-    transport = httpx.ASGITransport(Edge(length, max_bytes=LIMIT))
+    transport = httpx.ASGITransport(Edge(length, max_bytes=LIMIT, telemetry=Telemetry()))
     async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
         yield client
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.errors import InvalidRequestError, LupineError, ShedError, TooLargeError
+from service.frontends.held import HeldBytes
 from service.frontends.http_body import Bodies, Body, ClientGoneError, compress
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -33,7 +34,7 @@ def arriving(*parts: bytes | dict[str, Any]) -> Receive:
 
 
 def bodies(limit: int = 1000, held: int = 10_000) -> Bodies:
-    return Bodies(max_bytes=limit, max_held=held)
+    return Bodies(HeldBytes(held), max_bytes=limit)
 
 
 async def read(
@@ -46,7 +47,7 @@ async def read(
 
 
 async def some_is_held(within: Bodies) -> None:
-    while not within._held:  # noqa: ASYNC110 - a counter, which tells nobody when it moves
+    while not within._held.count:  # noqa: ASYNC110 - a counter, which tells nobody when it moves
         await asyncio.sleep(0)
 
 
@@ -54,7 +55,7 @@ async def refusal(kind: type[LupineError], *parts: bytes, **more: Any) -> Lupine
     within = more.setdefault("within", bodies())
     with pytest.raises(kind) as refused:
         await read(*parts, **more)
-    assert within._held == 0
+    assert within._held.count == 0
     return refused.value
 
 
@@ -104,7 +105,7 @@ async def test_a_client_that_goes_away_is_nobody_to_answer(parts: list[dict[str,
     within = bodies()
     with pytest.raises(ClientGoneError):
         await read(*parts, within=within)
-    assert within._held == 0
+    assert within._held.count == 0
 
 
 # ------------------------------------------------------------------ what the worker holds
@@ -119,10 +120,10 @@ async def test_bodies_are_counted_until_they_are_released() -> None:
     assert refused.value.reason == "memory"
     assert refused.value.retry_after
     assert "at most 1500" in refused.value.message
-    assert within._held == 1000
+    assert within._held.count == 1000
     first.release()
     first.release()
-    assert within._held == 0
+    assert within._held.count == 0
     assert len((await read(b"x" * 600, within=within)).data) == 600
 
 
@@ -131,9 +132,9 @@ async def test_what_a_body_inflates_to_is_counted_too() -> None:
     within = bodies()
     sent = gzip.compress(b"x" * 900)
     body = await read(sent, encoding="gzip", within=within)
-    assert within._held == len(sent) + 900
+    assert within._held.count == len(sent) + 900
     body.release()
-    assert within._held == 0
+    assert within._held.count == 0
 
 
 async def test_a_body_that_is_cancelled_is_let_go() -> None:
@@ -141,7 +142,7 @@ async def test_a_body_that_is_cancelled_is_let_go() -> None:
     within = bodies()
 
     async def stuck() -> dict[str, Any]:
-        if not within._held:
+        if not within._held.count:
             return {"type": "http.request", "body": b"x" * 100, "more_body": True}
         await asyncio.Event().wait()
         raise AssertionError
@@ -151,7 +152,7 @@ async def test_a_body_that_is_cancelled_is_let_go() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert within._held == 0
+    assert within._held.count == 0
 
 
 # ------------------------------------------------------------------ compressed
@@ -208,7 +209,7 @@ async def test_a_body_may_inflate_to_the_limit() -> None:
 
 async def test_inflating_much_does_not_hold_up_the_others() -> None:
     """64 MiB out of 64 KB: the loop turns meanwhile."""
-    within = Bodies(max_bytes=64 << 20, max_held=1 << 30)
+    within = Bodies(HeldBytes(1 << 30), max_bytes=64 << 20)
     packed = gzip.compress(bytes(64 << 20), 9)
     turns = 0
 

@@ -26,6 +26,7 @@ def test_the_table_is_total() -> None:
         kind for kind in failures() if not kind.__module__.startswith(("service.cli", "test"))
     }
     assert set(status.HTTP) == of_the_server - {MethodNotAllowedError}
+    assert set(status.GRPC) == set(status.HTTP)
 
 
 def test_every_failure_of_the_tree_is_in_the_one_file() -> None:
@@ -41,22 +42,24 @@ def test_every_failure_of_the_tree_is_in_the_one_file() -> None:
 
 # Section 2 of the design: what the outside sees.
 CONTRACT = {
-    errors.InvalidRequestError: 400,
-    errors.UnauthenticatedError: 401,
-    errors.ForbiddenError: 403,
-    errors.NotFoundError: 404,
-    errors.TooLargeError: 413,
-    errors.ShedError: 429,
-    errors.EngineError: 500,
-    errors.UnavailableError: 503,
-    errors.DeadlineError: 504,
+    errors.InvalidRequestError: (400, "INVALID_ARGUMENT"),
+    errors.UnauthenticatedError: (401, "UNAUTHENTICATED"),
+    errors.ForbiddenError: (403, "PERMISSION_DENIED"),
+    errors.NotFoundError: (404, "NOT_FOUND"),
+    errors.TooLargeError: (413, "RESOURCE_EXHAUSTED"),
+    errors.ShedError: (429, "RESOURCE_EXHAUSTED"),
+    errors.EngineError: (500, "INTERNAL"),
+    errors.UnavailableError: (503, "UNAVAILABLE"),
+    errors.DeadlineError: (504, "DEADLINE_EXCEEDED"),
 }
 
 
-@pytest.mark.parametrize(("kind", "code"), CONTRACT.items())
-def test_a_failure_has_the_status_of_the_contract(kind: type[LupineError], code: int) -> None:
-    """As clients rely on it."""
-    assert status.HTTP[kind] == code
+@pytest.mark.parametrize(("kind", "codes"), CONTRACT.items())
+def test_a_failure_has_the_statuses_of_the_contract(
+    kind: type[LupineError], codes: tuple[int, str]
+) -> None:
+    """As clients of each wire rely on them."""
+    assert (status.HTTP[kind], status.GRPC[kind].name) == codes
 
 
 def test_every_status_is_an_error() -> None:
@@ -73,3 +76,10 @@ def test_a_retry_is_told_in_whole_seconds_and_never_0() -> None:
         "retry-after": "5"
     }
     assert status.retry_after(errors.NotFoundError("nobody")) == {}
+
+
+def test_a_retry_over_grpc_is_told_in_milliseconds() -> None:
+    """In the trailer that gRPC's own retries read; what is futile has none."""
+    away = errors.UnavailableError("away", retry_after=0.2501)
+    assert status.pushback(away) == (("grpc-retry-pushback-ms", "251"),)
+    assert status.pushback(errors.NotFoundError("nobody")) == ()

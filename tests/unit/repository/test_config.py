@@ -155,16 +155,16 @@ def test_a_batch_size_below_zero_is_refused(tmp_path: Path) -> None:
 
 def test_the_policy_travels_with_the_model(tmp_path: Path) -> None:
     """Every `lupine.*` parameter that there is."""
-    text = parameters(batching="off", default_timeout_ms="1500", priority="2")
+    text = parameters(batching="off", default_timeout_ms="1500", priority="2", slo_p99_ms="33.3")
     assert described(tmp_path, text).policy == Policy(
-        batching="off", default_timeout=1.5, priority=2
+        batching="off", default_timeout=1.5, priority=2, slo_p99=0.0333
     )
 
 
 def test_a_model_that_says_nothing_has_the_default_policy(tmp_path: Path) -> None:
-    """Batched here, 30 s, first priority."""
+    """Batched here, 30 s, first priority, no SLO."""
     assert described(tmp_path, "").policy == Policy()
-    assert Policy() == Policy(batching="gateway", default_timeout=30.0, priority=1)
+    assert Policy() == Policy(batching="gateway", default_timeout=30.0, priority=1, slo_p99=None)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +191,8 @@ def test_a_model_that_keeps_state_is_not_batched_here(tmp_path: Path, scheduling
         ("priority", "0"),
         ("priority", "1.5"),
         ("priority", "high"),
+        ("slo_p99_ms", "0"),
+        ("slo_p99_ms", "fast"),
     ],
 )
 def test_a_policy_that_cannot_be_used_is_refused_by_key_and_value(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.gateway import free_port
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.runner import entry
@@ -51,6 +52,16 @@ def test_the_command_is_bentoml_serve_with_this_python(tmp_path: Path) -> None:
     assert start.environment["HOME"] == "/home/me"
 
 
+def test_one_port_cannot_serve_both_wires(tmp_path: Path) -> None:
+    """Found before anything starts, and said in the words of the flags."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "config.pbtxt").write_text("max_batch_size: 0\n")
+    port = free_port()
+    chosen = settings(server={"port": port, "grpc_port": port}, repository={"path": tmp_path})
+    with pytest.raises(ConfigurationError, match=f"cannot share port {port}"):
+        entry.check(chosen)
+
+
 def test_workers_are_added_to_what_the_operator_overrides(tmp_path: Path) -> None:
     """BentoML reads one variable; ours must not throw theirs away."""
     given = {"BENTOML_CONFIG_OVERRIDES": '{"api_server": {"ssl": {"enabled": false}}}'}
@@ -71,17 +82,6 @@ def test_bentoml_is_quiet_unless_asked(tmp_path: Path) -> None:
     """Its own variables still make it talk."""
     assert "--quiet" in entry.plan(settings(), tmp_path, {}).command
     assert "--quiet" not in entry.plan(settings(), tmp_path, {"BENTOML_DEBUG": "true"}).command
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])  # noqa: S104 - only looked at
-def test_addresses_stay_as_they_are(host: str) -> None:
-    """No name is asked for."""
-    assert entry.numeric_address(host) == host
-
-
-def test_localhost_is_an_address_too() -> None:
-    """BentoML itself would refuse the name."""
-    assert entry.numeric_address("localhost") == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

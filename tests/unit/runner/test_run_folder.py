@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,13 @@ def test_a_folder_that_this_process_prepared_is_left_as_it_is(tmp_path: Path) ->
     chosen = settings(run_dir=tmp_path / "run")
     (run_folder.prepare(chosen) / "bentoml").mkdir()
     assert (run_folder.prepare(chosen) / "bentoml").is_dir()
+
+
+def test_the_mark_of_a_dead_process_with_the_same_number_counts_for_nothing(tmp_path: Path) -> None:
+    """In a container the gateway that starts again often has the number of the one that died."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    lifeline.create(tmp_path / "run")
+    (tmp_path / "run" / "prepared.pid").write_text(f"{os.getpid()} 1.5")
+    (tmp_path / "run" / "announced").touch()
+    folder = run_folder.prepare(settings(run_dir=tmp_path / "run"))
+    assert not (folder / "announced").exists()

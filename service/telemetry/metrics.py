@@ -5,21 +5,18 @@ Label values are bounded: a model that is not known has the label "" here.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
-import psutil
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
-from service.protocol.messages import Servable
+from service.protocol.messages import Servable, Snapshot
+from service.protocol.span import Span, continued
+from service.settings import TelemetrySettings
+from service.telemetry import workers
+from service.telemetry.access_log import OFF, AccessLog
+from service.telemetry.histogram import Histogram
 
 _SECONDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5,
@@ -29,31 +26,44 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Telemetry:
-    """The metrics of one worker. Hears from the data plane, the batcher and the engines."""
+    """The metrics of one worker. Hears from the data plane, the batcher and the engines.
 
-    def __init__(self) -> None:
+    Args:
+        settings: of the access log; none is kept where they are not given.
+    """
+
+    def __init__(self, settings: TelemetrySettings | None = None) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Histogram(
             "lupine_request_duration_seconds",
             "Time from a request's last byte to its answer",
             ["model", "version", "protocol", "code"],
-            buckets=_SECONDS,
+            edges=_SECONDS,
             registry=registry,
         )
         self._queued = Histogram(
             "lupine_queue_duration_seconds",
             "Time a request waited for its batch to leave",
             ["model"],
-            buckets=_SECONDS,
+            edges=_SECONDS,
             registry=registry,
         )
         self._batches = Histogram(
             "lupine_batch_rows",
             "Rows in each run handed to the engine",
             ["model"],
-            buckets=_ROWS,
+            edges=_ROWS,
             registry=registry,
         )
+        self._releases = Counter(
+            "lupine_batch_release",
+            "Batches that left their queue, by what released them",
+            ["reason"],
+            registry=registry,
+        )
+        self._released = {  # found once: every batch counts here
+            reason: self._releases.labels(reason) for reason in ("full", "idle_engine")
+        }
         self._shed = Counter(
             "lupine_shed",
             "Requests refused to protect the others",
@@ -89,19 +99,63 @@ class Telemetry:
             "Times that Triton's own metrics could not be read",
             registry=registry,
         )
+        self._lost_lines = Counter(
+            "lupine_access_log_lost",
+            "Lines of the access log that could not be written",
+            registry=registry,
+        )
+        self.access_log = (
+            None
+            if settings is None or settings.access_log == OFF
+            else AccessLog(settings, self._lost_lines.inc)
+        )
+
+    def start(self) -> None:
+        """Begin to write the access log, if there is one.
+
+        Raises:
+            ConfigurationError: it cannot be written.
+        """
+        if self.access_log is not None:
+            self.access_log.start()
+
+    def stop(self) -> None:
+        """Write what the access log holds. Safe without a start."""
+        if self.access_log is not None:
+            self.access_log.stop()
+
+    def span(self, traceparent: str | None, tracestate: str = "") -> Span | None:
+        """The span of a request that has just come; None where nobody would look at it.
+
+        Args:
+            traceparent: the header; None where there is none, or more than one.
+            tracestate: the headers of that name, joined by commas.
+        """
+        span = None if traceparent is None else continued(traceparent, tracestate)
+        return Span() if span is None and self.access_log is not None else span
+
+    def serving(self, snapshot: Snapshot) -> None:
+        """These are the servables now: draw a bucket edge at the SLO of each."""
+        for model, versions in snapshot.servables.items():
+            slos = {servable.policy.slo_p99 for servable in versions.values()}
+            self._requests.draw(model, slos - {None})  # type: ignore[arg-type]  # mypy keeps the None
 
     def request(
         self, *, model: str, version: str, protocol: str, code: str, seconds: float
     ) -> None:
         """A request has been answered, well or not."""
-        self._requests.labels(model, version, protocol, code).observe(seconds)
+        self._requests.observe((model, version, protocol, code), seconds)
 
-    def batch_sent(self, servable: Servable, rows: int, waits: Sequence[float]) -> None:
-        """A batch left its queue."""
-        self._batches.labels(servable.name).observe(rows)
-        queued = self._queued.labels(servable.name)
+    def batch_released(self, servable: Servable, waits: Sequence[float], reason: str) -> None:
+        """A batch left its queue; empty: there was no queue to leave."""
         for seconds in waits:
-            queued.observe(seconds)
+            self._queued.observe((servable.name,), seconds)
+        if reason:
+            self._released[reason].inc()
+
+    def run_sent(self, servable: Servable, rows: int) -> None:
+        """A run was handed to the engine."""
+        self._batches.observe((servable.name,), rows)
 
     def shed(self, model: str, reason: str) -> None:
         """A request was refused to protect the others."""
@@ -144,18 +198,19 @@ class Telemetry:
         return generate_latest(self._all_workers())
 
     def _all_workers(self) -> CollectorRegistry:
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        folder = workers.shared()
         if folder is None:
             return self._registry
-        _forget_the_dead(Path(folder))
-        # Made anew each time, as prometheus_client's multiprocess mode asks for.
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(_Sums(workers.read(folder)))
         return registry
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """What a worker held when it died is no longer held; what it counted stays."""
-    for path in folder.glob("gauge_live*.db"):
-        if not psutil.pid_exists(int(path.stem.rpartition("_")[2])):
-            path.unlink(missing_ok=True)
+class _Sums(Collector):
+    """The metrics of all workers, as they were read."""
+
+    def __init__(self, found: workers.Values) -> None:
+        self._found = found
+
+    def collect(self) -> Iterable[Metric]:
+        return workers.families(self._found)

@@ -1,0 +1,1 @@
+"""A gateway that is told to stop while it is asked: watched from outside, on both wires."""

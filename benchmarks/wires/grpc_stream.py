@@ -55,7 +55,8 @@ class GrpcStream:
     async def finish(self) -> None:
         """Ask no more, and wait until the server has ended the stream too."""
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await self._call.done_writing()
+            async with self._turn:  # behind all that has been asked and not been written yet
+                await self._call.done_writing()
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._reader

@@ -75,14 +75,13 @@ class Inference:
 
     def asked(self, data: bytes) -> Asked:
         """A request of a stream. `each` lets go of its bytes."""
+        held = 0
         try:
             self._held.hold(len(data))
+            held = len(data)
+            return Asked(oip_proto.parse_infer(data), held)
         except LupineError as error:
-            return Asked(service_pb2.ModelInferRequest(), 0, error)
-        try:
-            return Asked(oip_proto.parse_infer(data), len(data))
-        except LupineError as error:
-            return Asked(service_pb2.ModelInferRequest(), len(data), error)
+            return Asked(service_pb2.ModelInferRequest(id=oip_proto.id_of(data)), held, error)
 
     async def each(self, call: Call, asked: Asked, emit: Emit) -> None:
         """Answer a request of a stream as often as its model does.

@@ -15,7 +15,7 @@ import grpc
 
 from service.dataplane import DataPlane
 from service.errors import ConfigurationError
-from service.frontends import goaway, grpc_health, own_sockets
+from service.frontends import goaway, grpc_health, grpc_log, own_sockets
 from service.frontends.grpc import SERVICE, GrpcFrontend
 from service.frontends.grpc_health import Health
 from service.frontends.grpc_reflection import Reflection
@@ -73,6 +73,7 @@ class GrpcServer:
         Raises:
             ConfigurationError: the port cannot be had.
         """
+        grpc_log.install()
         server = grpc.aio.server(
             options=_options(self._settings),
             maximum_concurrent_rpcs=self._max_rpcs,

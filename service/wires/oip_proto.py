@@ -31,6 +31,8 @@ _FIELDS_LOOKED_AT = 64 << 10
 """Bytes of a message; a smaller one cannot grow to what would hurt."""
 _MAX_FIELDS = 3 * MAX_TENSORS + MAX_PARAMETERS + 8
 """Of a request with as many raw inputs, outputs and parameters as are taken, or of an input."""
+_FIELDS_SEARCHED = 16  # for the id, which is the third of a message that a library has made
+_ID = service_pb2.ModelInferRequest.DESCRIPTOR.fields_by_name["id"].number
 _INPUTS = service_pb2.ModelInferRequest.DESCRIPTOR.fields_by_name["inputs"].number
 _MAX_TYPED = 4 << 20
 """Elements in typed contents: each is a Python object on its way."""
@@ -77,6 +79,12 @@ def parse_infer(data: bytes) -> Any:
             f"parameters, or an input of more than {MAX_RANK} axes"
         )
     return parse(service_pb2.ModelInferRequest, data)
+
+
+def id_of(data: bytes) -> str:
+    """The id in a ModelInferRequest that is refused unparsed; empty where it is not to be found."""
+    found = protobuf_fields.text(data, _ID, _FIELDS_SEARCHED)
+    return found if len(found) <= MAX_ID else ""
 
 
 def decode_request(

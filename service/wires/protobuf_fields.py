@@ -1,4 +1,4 @@
-"""The fields of a protobuf message, counted before it is parsed.
+"""The fields of a protobuf message, counted and read before it is parsed.
 
 Source: "Encoding" (protobuf.dev/programming-guides/encoding): a field is a varint of its number and
 wire type, and then a varint, 8 bytes, a length and so many bytes, or 4 bytes.
@@ -21,6 +21,29 @@ def exceed(data: bytes, limit: int, nested: int) -> bool:
         return False
 
 
+def text(data: bytes, number: int, limit: int) -> str:
+    """The text in a field of a message that will not be parsed.
+
+    Args:
+        data: the message.
+        number: of the field.
+        limit: how many fields are looked at.
+
+    Returns:
+        The first such text; empty where there is none, or what stands there is no text.
+    """
+    at = 0
+    try:
+        for _ in range(limit):
+            tag, at = _varint(data, at)
+            length, at = _skip(data, at, tag & 7)
+            if tag >> 3 == number and tag & 7 == _BYTES:
+                return data[at - length : at].decode() if at <= len(data) else ""
+    except (IndexError, ValueError):  # a UnicodeDecodeError is one
+        pass
+    return ""
+
+
 def _exceed(data: bytes, at: int, end: int, limit: int, nested: int) -> bool:
     count = 0
     while at < end:
@@ -29,18 +52,25 @@ def _exceed(data: bytes, at: int, end: int, limit: int, nested: int) -> bool:
             return True
         tag, at = _varint(data, at)
         kind = tag & 7
-        if kind == _VARINT:
-            _, at = _varint(data, at)
-        elif kind == _BYTES:
-            length, at = _varint(data, at)
-            if tag >> 3 == nested and _exceed(data, at, min(at + length, end), limit, 0):
+        length, at = _skip(data, at, kind)
+        if kind == _BYTES and tag >> 3 == nested:
+            begin = at - length
+            if _exceed(data, begin, min(at, end), limit, 0):
                 return True
-            at += length
-        elif kind in _SIZES:
-            at += _SIZES[kind]
-        else:
-            raise ValueError(kind)
     return False
+
+
+def _skip(data: bytes, at: int, kind: int) -> tuple[int, int]:
+    """How long the content is whose field's tag ends at a place, and the place behind it."""
+    if kind == _VARINT:
+        _, behind = _varint(data, at)
+        return behind - at, behind
+    if kind == _BYTES:
+        length, at = _varint(data, at)
+        return length, at + length
+    if kind in _SIZES:
+        return _SIZES[kind], at + _SIZES[kind]
+    raise ValueError(kind)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -44,3 +44,26 @@ def test_what_is_no_protobuf_is_left_to_the_parser(data: bytes) -> None:
 def test_no_bytes_break_the_count(data: bytes) -> None:
     """Whatever a client sends."""
     assert protobuf_fields.exceed(data, 1000, INPUTS) is False
+
+
+def test_a_text_is_found_without_parsing() -> None:
+    """The first in its field, wherever it stands among those that are looked at."""
+    request = service_pb2.ModelInferRequest(model_name="m", model_version="7", id="mine")
+    data = bytes(request.SerializeToString())
+    assert protobuf_fields.text(data + message(2000), 3, 16) == "mine"
+    assert protobuf_fields.text(message(2) + data, 3, 16) == "mine"
+    assert protobuf_fields.text(message(200) + data, 3, 16) == ""
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x1a", b"\x1a\x05abc", b"\x1a\x02\xff\xfe", b"\x18\x05", b"\xff" * 20]
+)
+def test_what_is_no_text_is_not_found(data: bytes) -> None:
+    """Cut off, no UTF-8, of another kind, or no protobuf at all."""
+    assert protobuf_fields.text(data, 3, 16) == ""
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_search(data: bytes) -> None:
+    """Whatever a client sends."""
+    assert isinstance(protobuf_fields.text(data, 3, 16), str)

@@ -11,7 +11,7 @@ ARGS ?=
 # ---------------------------------------------------------------- set up
 
 .PHONY: setup
-setup: $(STAMPS)/setup $(STAMPS)/triton $(STAMPS)/magika ## the gateway and the managed Triton, without development tools
+setup: $(STAMPS)/setup $(STAMPS)/triton $(STAMPS)/magika ## the gateway, its benchmark and the managed Triton, without development tools
 
 $(STAMPS)/venv:
 	@mkdir -p $(STAMPS)
@@ -19,7 +19,7 @@ $(STAMPS)/venv:
 	@touch $@
 
 $(STAMPS)/setup: $(STAMPS)/venv pyproject.toml constraints.txt
-	$(PIP) install --constraint constraints.txt --editable '.[cpu]'
+	$(PIP) install --constraint constraints.txt --editable '.[cpu,bench]'
 	@touch $@
 
 # Where the platform has no Triton (aarch64, macOS) the build says so, and `--engine onnx` serves.
@@ -32,7 +32,7 @@ $(STAMPS)/magika: $(STAMPS)/setup models/manifests/magika.json
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/setup
-	$(PIP) install --constraint constraints.txt --editable '.[cpu,export,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[cpu,bench,export,dev]'
 	@touch $@
 
 .PHONY: constraints
@@ -63,6 +63,10 @@ system-deps: ## what apt brings for browser tests and load tools (root)
 serve: setup ## serve triton_repo/ on http://127.0.0.1:3000 (ARGS='--port 8080' passes flags)
 	exec $(BIN)/lupine serve $(ARGS)
 
+.PHONY: bench
+bench: setup ## hold a running gateway to benchmarks/sla.toml (ARGS='--quick', ARGS='--out DIR')
+	exec $(BIN)/lupine bench $(ARGS)
+
 # ---------------------------------------------------------------- check
 
 .PHONY: lint
@@ -80,7 +84,7 @@ format: $(STAMPS)/dev ## write the code as the formatter has it
 .PHONY: test
 test: setup lint ## everything that a change must pass (ARGS='-k name' picks tests)
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --format=total | sed 's/^/coverage: /; s/$$/ %/'
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -19,12 +19,13 @@ _TOLERANCE = 1e-4  # batching changes low bits
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One inference request; `expected` is computed by the harness itself."""
+    """One inference request; `expected` is what must be answered, `parameters` the protocol's."""
 
     id: str
     model: str
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
+    parameters: Mapping[str, str | bool | int | float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Tally:
         return sum(self.fates[fate] for fate in (Fate.ANSWERED, Fate.FAILED, Fate.LOST))
 
 
-def fault(request: Request, response: Response) -> str:
+def fault(request: Request, response: Response, tolerance: float = _TOLERANCE) -> str:
     """What is wrong with an answer; empty where it is the right one."""
     where = f"{request.model}, request {request.id}"
     if response.id != request.id:
@@ -98,7 +99,7 @@ def fault(request: Request, response: Response) -> str:
             return f"{where}: {name} has shape {got.shape}, not {right.shape}"
         if right.dtype.kind == "f":
             off = float(np.abs(got - right).max(initial=0.0))
-            if not off <= _TOLERANCE:  # NaN too is wrong
+            if not off <= tolerance:  # NaN too is wrong
                 return f"{where}: {name} is off by {off:.3g}"
         elif not np.array_equal(got, right):
             return f"{where}: {name} differs in {int((got != right).sum())} of {right.size} places"

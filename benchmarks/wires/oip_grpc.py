@@ -12,10 +12,19 @@ from benchmarks.wires.tensors import DATATYPES, DTYPES, from_bytes, to_bytes
 
 _FIELDS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BYTES": "bytes_contents"}
 
+_PARAMETERS = {
+    bool: "bool_param",
+    int: "int64_param",
+    float: "double_param",
+    str: "string_param",
+}
+
 
 def encode(request: Request, *, typed: bool) -> Any:
     """A ModelInferRequest."""
     message = service_pb2.ModelInferRequest(model_name=request.model, id=request.id)
+    for name, value in request.parameters.items():
+        setattr(message.parameters[name], _PARAMETERS[type(value)], value)
     for name, array in request.inputs.items():
         datatype = DATATYPES[array.dtype.type]
         tensor = message.inputs.add(name=name, datatype=datatype, shape=array.shape)

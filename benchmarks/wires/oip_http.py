@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,11 +11,23 @@ import numpy as np
 from benchmarks.wires.exchange import Array, Request, Response
 from benchmarks.wires.tensors import DATATYPES, DTYPES, from_bytes, to_bytes
 
-_LENGTH = "inference-header-content-length"
+LENGTH = "inference-header-content-length"
+"""The header that says how much of a body is JSON."""
 
 
 def encode(request: Request, *, binary: bool) -> bytes:
     """A whole HTTP/1.1 request: line, headers and body."""
+    content, length = body(request, binary=binary)
+    kind = f"application/octet-stream\r\n{LENGTH}: {length}" if binary else "application/json"
+    head = (
+        f"POST /v2/models/{request.model}/infer HTTP/1.1\r\nhost: gateway\r\n"
+        f"content-type: {kind}\r\ncontent-length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+def body(request: Request, *, binary: bool) -> tuple[bytes, int]:
+    """A request's body, and how much of it is JSON."""
     blobs = [to_bytes(array) for array in request.inputs.values()] if binary else []
     inputs: list[dict[str, Any]] = []
     for i, (name, array) in enumerate(request.inputs.items()):
@@ -29,16 +42,11 @@ def encode(request: Request, *, binary: bool) -> bytes:
             item["data"] = _json(array)
         inputs.append(item)
     message: dict[str, Any] = {"id": request.id, "inputs": inputs}
-    if binary:
-        message["parameters"] = {"binary_data_output": True}
+    parameters = dict(request.parameters) | ({"binary_data_output": True} if binary else {})
+    if parameters:
+        message["parameters"] = parameters
     header = msgspec.json.encode(message)
-    body = b"".join((header, *blobs))
-    kind = f"application/octet-stream\r\n{_LENGTH}: {len(header)}" if binary else "application/json"
-    head = (
-        f"POST /v2/models/{request.model}/infer HTTP/1.1\r\nhost: gateway\r\n"
-        f"content-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    return b"".join((header, *blobs)), len(header)
 
 
 def _json(array: Array) -> list[Any]:
@@ -48,15 +56,15 @@ def _json(array: Array) -> list[Any]:
     return found
 
 
-def decode(headers: dict[str, str], body: bytes) -> Response:
+def decode(headers: Mapping[str, str], content: bytes) -> Response:
     """The response in an answer of status 200.
 
     Raises:
         ValueError: it is none.
         KeyError: a part of it is missing.
     """
-    split = int(headers.get(_LENGTH, len(body)))
-    message = msgspec.json.decode(body[:split])
+    split = int(headers.get(LENGTH, len(content)))
+    message = msgspec.json.decode(content[:split])
     outputs: dict[str, Array] = {}
     for item in message["outputs"]:
         size = item.get("parameters", {}).get("binary_data_size")
@@ -66,7 +74,7 @@ def decode(headers: dict[str, str], body: bytes) -> Response:
                 data = [value.encode() for value in data]
             array = np.array(data, DTYPES[item["datatype"]])
         else:
-            array = from_bytes(item["datatype"], body[split : split + size])
+            array = from_bytes(item["datatype"], content[split : split + size])
             split += size
         outputs[item["name"]] = array.reshape(item["shape"])
     return Response(message.get("id", ""), outputs)

@@ -1,0 +1,1 @@
+"""A server that stalls, and what a closed loop makes of it."""

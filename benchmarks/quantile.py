@@ -1,0 +1,294 @@
+"""How sure a quantile is when requests come in runs: bounds on shares, and on the quantile itself.
+
+That the p-quantile is at most L says that at most 1 - p of all requests take longer than L. So all
+promises are about one thing, the share of *exceedances*: requests that took longer or failed.
+
+Latencies of neighbouring requests resemble each other, so n requests tell less than n independent
+ones would, by a factor, the design effect. It is the variance of the share over blocks of seconds
+over that of independent requests; n over it is the effective number, from which Clopper and
+Pearson's bounds follow (Korn and Graubard, Survey Methodology 24, 1998), and, turned round, those
+of a quantile (Woodruff, JASA 47, 1952). Blocks: Schmeiser, Operations Research 30, 1982; Law,
+Simulation Modeling and Analysis, chapter 9.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from benchmarks.result import LATENCY, Counts, TargetRun
+
+FEWEST_BLOCKS = 10
+"""With fewer blocks nobody can tell how requests hang together, and nothing is concluded."""
+MOST_NEEDED = 10_000_000
+"""More requests than this are never asked for."""
+
+# The share that exceeds a far limit may be 0, which shows no correlation at all. So the effect is
+# taken at thresholds that more requests exceed, too: so many times the share that may.
+_NEARBY = (1, 2, 4)
+_MOST_TIMES = 3.0  # by which an effect is drawn up; chosen by simulation (ADR 0009)
+_RARE = 0.1  # of a share that may exceed: a larger one is not made of a few runs
+_MOST_CORRELATED = 0.9  # beyond it the correction for correlated blocks is a guess
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """How requests hang together.
+
+    Args:
+        size: the design effect, at least 1.
+        blocks: of the longest length; one less are the degrees of freedom of `size`.
+        correlation: of neighbouring blocks of that length, where `size` was found; near 0 when
+            the blocks are long enough.
+    """
+
+    size: float
+    blocks: int
+    correlation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The share of requests that exceed a limit.
+
+    Args:
+        found: the estimate.
+        low: the lower bound; 0 where there is none.
+        high: the upper bound; 1 where there is none.
+    """
+
+    found: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """How often either bound may be wrong, each on its own side.
+
+    Args:
+        high: of the upper bound of a share, on which a PASS rests.
+        low: of the lower bound of a share, on which a FAIL rests.
+    """
+
+    high: float
+    low: float
+
+
+class Answers:
+    """All requests of one target, in as many repetitions as there are.
+
+    `asked` requests came in `seconds` seconds that had any; `failed` of them got no right answer.
+
+    Args:
+        runs: the target in each repetition.
+    """
+
+    def __init__(self, runs: Sequence[TargetRun]) -> None:
+        self._runs = runs
+        self._asked = [run.asked for run in runs]
+        self.asked = int(sum(asked.sum() for asked in self._asked))
+        self.seconds = int(sum(np.count_nonzero(asked) for asked in self._asked))
+        self.failed = int(sum(run.failed.sum() for run in runs))
+        tables = [run.series[LATENCY] for run in runs]
+        every = np.concatenate([np.empty(0, np.int64), *(table.values for table in tables)])
+        self._values = np.unique(every)
+        counts = np.zeros(len(self._values), np.int64)
+        for table in tables:
+            counts[np.searchsorted(self._values, table.values)] += table.counts.sum(axis=0)
+        # Of each value, the requests that took longer or failed.
+        self._over = self.failed + counts.sum() - counts.cumsum()
+
+    @property
+    def longest(self) -> float:
+        """The longest time to a right answer, milliseconds; 0 where there is none."""
+        return float(self._values[-1]) / 1000 if len(self._values) else 0.0
+
+    def over(self, limit_ms: float) -> int:
+        """How many took longer than a limit, or failed."""
+        return int(sum(seconds.sum() for seconds in self._exceeded(limit_ms)))
+
+    def quantile(self, p: float) -> float:
+        """The p-quantile over all requests, milliseconds; infinite where it is a failed one."""
+        return self._value(int(np.searchsorted(-self._over, -(1 - p) * self.asked * (1 + 1e-12))))
+
+    def effect(self, p: float, limit_ms: float = math.inf) -> Effect | None:
+        """How requests hang together, near the p-quantile and at a limit.
+
+        The largest design effect of all thresholds and block lengths: a threshold that few
+        exceeded, or blocks shorter than the runs of slow answers, show too little of it. A share
+        that is below what may be is so with shorter runs than it would have there, so the effect
+        at the limit of a rare share is drawn up to what may be, as if runs grew with the share.
+
+        Args:
+            p: the promised quantile.
+            limit_ms: the limit; infinite: what fails.
+
+        Returns:
+            None where there are fewer than FEWEST_BLOCKS seconds with requests.
+        """
+        nearby = [self.quantile(1 - times * (1 - p)) for times in _NEARBY if times * (1 - p) < 1]
+        found = [design_effect(self._exceeded(at), self._asked) for at in dict.fromkeys(nearby)]
+        over = self.over(limit_ms)
+        times = min(max((1 - p) * self.asked / over, 1.0), _MOST_TIMES) if over else 1.0
+        times = times if 1 - p <= _RARE else 1.0
+        found.append(design_effect(self._exceeded(limit_ms), self._asked, times))
+        return max((one for one in found if one), key=lambda one: one.size, default=None)
+
+    def share(self, limit_ms: float, effect: Effect, levels: Levels) -> Share:
+        """The share of requests that took longer than a limit or failed, and its bounds."""
+        return share(self.over(limit_ms), self.asked, effect, levels)
+
+    def bounds(self, p: float, effect: Effect, levels: Levels) -> tuple[float | None, float | None]:
+        """The lower and the upper bound of the p-quantile, milliseconds; None where there is none.
+
+        The lower one is infinite where too many failed for the quantile to be an answer's.
+
+        They agree with `share`: the upper bound is at most L exactly when `share(L).high` is at
+        most 1 - p, the lower one is above L exactly when `share(L).low` is above 1 - p.
+        """
+        places = range(len(self._values))
+
+        def at(place: int) -> Share:
+            return share(int(self._over[place]), self.asked, effect, levels)
+
+        low = bisect.bisect_left(places, 1, key=lambda place: at(place).low <= 1 - p)
+        high = bisect.bisect_left(places, 1, key=lambda place: at(place).high <= 1 - p)
+        everything = share(self.asked, self.asked, effect, levels)
+        return (
+            self._value(low) if everything.low > 1 - p else None,
+            self._value(high) if high < len(self._values) else None,
+        )
+
+    def _value(self, place: int) -> float:
+        return float(self._values[place]) / 1000 if place < len(self._values) else math.inf
+
+    def _exceeded(self, limit_ms: float) -> list[Counts]:
+        return [run.series[LATENCY].over(limit_ms) + run.failed for run in self._runs]
+
+
+def share(over: float, asked: int, effect: Effect, levels: Levels) -> Share:
+    """A share of requests and its bounds: Clopper and Pearson's, at the effective number.
+
+    The effect is itself an estimate from few blocks, so the effective number shrinks by the squared
+    ratio of Student's quantiles (Korn and Graubard 1998, equation 3).
+
+    Args:
+        over: how many exceeded; at most `asked`.
+        asked: how many there are, at least 1.
+        effect: how they hang together.
+        levels: how often each bound may be wrong.
+    """
+    found = over / asked
+    return Share(
+        found,
+        _low(found, _effective(asked, effect, levels.low), levels.low),
+        _high(found, _effective(asked, effect, levels.high), levels.high),
+    )
+
+
+def design_effect(
+    over: Sequence[Counts], asked: Sequence[Counts], times: float = 1.0
+) -> Effect | None:
+    """The variance of a share, over that of independent requests.
+
+    The share is a ratio of two sums over blocks (Cochran, Sampling Techniques, 1977, section 6.3).
+    Blocks are 1, 2, 4 ... seconds long, while there are FEWEST_BLOCKS; none spans two repetitions.
+    The largest of their effects counts. Where neighbours among the longest blocks still resemble
+    each other, with correlation r, longer ones would show more by about (1 + r) / (1 - r), the
+    factor of a process whose correlation fades geometrically (Law, chapter 4).
+
+    Args:
+        over: for each repetition, how many exceeded in each second; shape (S,).
+        asked: of how many; shape (S,).
+        times: by how much what the effect has over 1 is drawn up.
+
+    Returns:
+        None where there are fewer than FEWEST_BLOCKS seconds with requests. An effect of 1 where
+        none or all exceeded: then there is nothing to see.
+    """
+    total = sum(int(n.sum()) for n in asked)
+    found = sum(int(x.sum()) for x in over) / max(total, 1)
+    independent = total * found * (1 - found)
+    size, blocks, correlation, latest = 1.0, 0, 0.0, 1.0
+    longest = max((len(n) for n in asked), default=0)
+    for length in (2**i for i in range((longest - 1).bit_length() + 1)):
+        sizes = [_sums(n, length) for n in asked]
+        if (count := sum(int(np.count_nonzero(n)) for n in sizes)) < FEWEST_BLOCKS:
+            break
+        excess = [_sums(x, length) - found * n for x, n in zip(over, sizes, strict=True)]
+        squares = sum(float(one @ one) for one in excess)
+        latest = squares * count / (count - 1) / independent if independent else 0.0
+        size, blocks = max(size, latest), count
+        correlation = _correlation(excess, squares / count)
+    if not blocks:
+        return None
+    inflated = latest * (1 + correlation) / (1 - correlation)
+    return Effect(1 + (max(size, inflated) - 1) * times, blocks, correlation)
+
+
+def needed(found: float, p: float, effect: Effect, levels: Levels) -> int | None:
+    """How many requests would decide, if as many of them exceeded as did.
+
+    Args:
+        found: the share that exceeded.
+        p: the promised quantile, below 1.
+        effect: how they hang together.
+        levels: how often each bound may be wrong.
+
+    Returns:
+        For a PASS or a FAIL, whichever it would be; None where MOST_NEEDED would not do.
+    """
+    passes = found <= 1 - p
+
+    def decided(asked: int) -> bool:
+        if passes:
+            return _high(found, _effective(asked, effect, levels.high), levels.high) <= 1 - p
+        return _low(found, _effective(asked, effect, levels.low), levels.low) > 1 - p
+
+    if not decided(MOST_NEEDED):
+        return None
+    return bisect.bisect_left(range(MOST_NEEDED), 1, lo=1, key=decided)
+
+
+def _effective(asked: int, effect: Effect, level: float) -> float:
+    side = 1 - min(level, 0.49)  # at one half both of Student's quantiles are 0
+    many = special.stdtrit(max(asked - 1, 1), side)
+    few = special.stdtrit(max(effect.blocks - 1, 1), side)
+    return float(asked / effect.size * min(many / few, 1.0) ** 2)
+
+
+def _high(found: float, number: float, level: float) -> float:
+    if found >= 1:
+        return 1.0
+    over = found * number
+    return float(special.betaincinv(over + 1, number - over, 1 - level))
+
+
+def _low(found: float, number: float, level: float) -> float:
+    if found <= 0:
+        return 0.0
+    over = found * number
+    return float(special.betaincinv(over, number - over + 1, level))
+
+
+def _sums(counts: Counts, length: int) -> Counts:
+    """Sums over blocks of at least so many seconds, as even as they come; shape (S // length,)."""
+    blocks = max(len(counts) // length, 1)
+    begins = np.arange(min(blocks, len(counts))) * len(counts) // blocks
+    return np.add.reduceat(counts, begins) if len(counts) else counts
+
+
+def _correlation(excess: Sequence[np.ndarray[Any, Any]], variance: float) -> float:
+    """Of neighbouring blocks; between 0 and _MOST_CORRELATED."""
+    pairs = sum(len(one) - 1 for one in excess)
+    if pairs < 1 or variance <= 0:
+        return 0.0
+    products = sum(float(one[1:] @ one[:-1]) for one in excess)
+    return min(max(products / pairs / variance, 0.0), _MOST_CORRELATED)

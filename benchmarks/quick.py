@@ -1,0 +1,71 @@
+"""What half a minute can show of an SLA, for CI."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from benchmarks import sla as slas
+from benchmarks.sla import Limits, Sla, Target
+
+_WARMUP_SECONDS = 1.5
+_SECONDS = 20.0
+_TIMEOUT_SECONDS = 3.0
+_MARGIN = 1.5  # requests beside the fewest that could do: latencies come in runs
+_KEYS = {0.5: "p50_ms", 0.95: "p95_ms", 0.99: "p99_ms", 0.999: "p999_ms"}
+
+
+def quick(sla: Sla) -> Sla:
+    """The same load for less than half a minute, and the promises that so many requests can show.
+
+    A promise that would stay open whatever the gateway does is left out, and named in `untried`;
+    a target of which nothing would be left keeps all of its promises.
+    """
+    short = msgspec.structs.replace(
+        sla,
+        warmup_seconds=min(sla.warmup_seconds, _WARMUP_SECONDS),
+        duration_seconds=min(sla.duration_seconds, _SECONDS),
+        timeout_seconds=min(sla.timeout_seconds, _TIMEOUT_SECONDS),
+        repetitions=1,
+    )
+    targets, untried = [], list(sla.untried)
+    for target in sla.target:
+        kept, dropped = _tried(short, target)
+        targets.append(msgspec.structs.replace(target, limits=kept))
+        untried += [f"{target.name}: {name}" for name in dropped]
+    return msgspec.structs.replace(short, target=tuple(targets), untried=tuple(untried))
+
+
+def fewest(p: float, wrong: float) -> int:
+    """So many independent requests, none of them too slow, show a quantile p.
+
+    Source: p ** n <= wrong; order statistics of the uniform distribution.
+
+    Args:
+        p: the quantile.
+        wrong: how often it may be claimed wrongly.
+    """
+    return math.ceil(math.log(wrong) / math.log(p))
+
+
+def _tried(sla: Sla, target: Target) -> tuple[Limits, list[str]]:
+    rate = slas.offered(target)
+    if rate is None:  # a trace may hold any number
+        return target.limits, []
+    wrong = (1 - sla.confidence) / len(sla.target)
+    have = rate * sla.duration_seconds
+    limits = target.limits
+    dropped = {
+        _KEYS[p]: f"p{100 * p:g}" for p in limits.quantiles() if have < _MARGIN * fewest(p, wrong)
+    }
+    changes: dict[str, float | None] = dict.fromkeys(dropped)
+    names = list(dropped.values())
+    goodput = limits.goodput_ratio
+    if goodput is not None and goodput < 1 and have < _MARGIN * fewest(goodput, wrong):
+        changes["goodput_ratio"] = None
+        names.append("goodput")
+    elif goodput is not None and "p99_ms" in dropped:
+        changes["goodput_ms"] = limits.goodput_ms or limits.p99_ms  # it meant that limit
+    kept = msgspec.structs.replace(limits, **changes)
+    return (kept, names) if slas.promises_anything(kept) else (limits, [])

@@ -1,6 +1,6 @@
 """Where a gateway's capacity ends: the search for it, and what it means. Pure.
 
-A load is *sustained* when its p99 keeps the limit, nothing fails and the generator is not to blame.
+A load is *sustained* when its p99 keeps the limit, at most 1 % fails, and the generator is well.
 """
 
 from __future__ import annotations

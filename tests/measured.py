@@ -164,27 +164,30 @@ def document(
             targets=tuple(targets),
             doubts=tuple(doubts),
         ),
-        environment=Environment(
-            host=Host(
-                cpu="A CPU @ 2.1 GHz", cores=2, memory_gib=7.8, kernel="6.1.0", python="3.11.2"
-            ),
-            packages={"locust": "2.43.1", "grpcio": "1.80.0", "numpy": "2.4.6"},
-            models=(
-                Model(name="digits", version="1", sha256="5e" * 32, config={"max_batch_size": 64}),
-                Model(name="parcel_router", version="3"),
-            ),
-            engine="triton",
-            backend="Triton 2.61 with its onnxruntime backend, CPU",
-            url="http://127.0.0.1:3000",
-            grpc_url="127.0.0.1:3001",
-            began="2026-11-25T10:00:00+00:00",
-            command=("lupine", "bench", "--sla", "benchmarks/sla.toml", "--out", "reports/one"),
-            gateway={"name": "lupine", "version": "0.1.0", "workers": 2},
-        ),
+        environment=environment(),
         targets=summarise(promises, found),
         raw={
             f"run-{n}/{name}.hlog": f"{n}a" * 32 for n in (1, 2, 3) for name in ("digits", "slow")
         },
+    )
+
+
+def environment() -> Environment:
+    """What nothing was tested on."""
+    return Environment(
+        host=Host(cpu="A CPU @ 2.1 GHz", cores=2, memory_gib=7.8, kernel="6.1.0", python="3.11.2"),
+        packages={"locust": "2.43.1", "grpcio": "1.80.0", "numpy": "2.4.6"},
+        models=(
+            Model(name="digits", version="1", sha256="5e" * 32, config={"max_batch_size": 64}),
+            Model(name="parcel_router", version="3"),
+        ),
+        engine="triton",
+        backend="Triton 2.61 with its onnxruntime backend, CPU",
+        url="http://127.0.0.1:3000",
+        grpc_url="127.0.0.1:3001",
+        began="2026-11-25T10:00:00+00:00",
+        command=("lupine", "bench", "--sla", "benchmarks/sla.toml", "--out", "reports/one"),
+        gateway={"name": "lupine", "version": "0.1.0", "workers": 2},
     )
 
 

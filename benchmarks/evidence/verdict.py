@@ -1,4 +1,4 @@
-"""Simulated runs with a planted p99, judged against promises below it, at it and above it.
+"""Simulated and real runs with a planted p99, judged against promises below, at and above it.
 
 A verdict is worth what its wrong PASS rate is. Latencies are lognormal with a p99 of 50 ms; in some
 runs each is drawn by itself, in others it follows a hidden load that wanders for seconds (a
@@ -16,7 +16,7 @@ import numpy as np
 from rich.progress import track
 from scipy import signal, special
 
-from benchmarks.harness import scale
+from benchmarks.harness import planted, scale
 from benchmarks.harness.record import Evidence
 from benchmarks.result import LATENCY, TAGS, Counts, Pulse, Repetition, Run, Series, TargetRun
 from benchmarks.sla import Limits, Sla, Target
@@ -58,9 +58,10 @@ _KINDS = (
 
 def main() -> int:
     """Simulate, judge, print and record."""
-    evidence = Evidence("verdict", "no backend: simulated runs")
+    evidence = Evidence("verdict", "simulated runs; real ones: echo, which sleeps as it is told")
     scale.tell(evidence)
     simulated(evidence)
+    planted.real(evidence, _PLANTED_MS, _LIMITS_MS)
     return evidence.finish()
 
 

@@ -17,7 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 _FOLDER = Path(__file__).parents[2] / "docs" / "evidence"
-_PACKAGES = ("bentoml", "tritonclient", "onnxruntime", "numpy", "uvicorn", "uvloop", "httptools")
+_PACKAGES = (
+    "bentoml",
+    "tritonclient",
+    "onnxruntime",
+    "numpy",
+    "scipy",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "locust",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +18,7 @@ from benchmarks.run import STATUS, USAGE, BenchError, Options
 from benchmarks.sla import SlaError
 from benchmarks.verdict import Outcome, Verdict
 
+_TYPERS_USAGE = 2
 _COLOURS = {Outcome.PASS: "green", Outcome.FAIL: "red", Outcome.INCONCLUSIVE: "yellow"}
 
 app = typer.Typer(
@@ -98,11 +98,9 @@ def bench(
     if context.invoked_subcommand is not None:
         return
     if worker:
-        raise typer.Exit(remote.work(sla, master_host, master_port, quick=quick))
+        raise Ended(remote.work(sla, master_host, master_port, quick=quick))
     if master and processes:
-        raise click.UsageError(
-            "--processes are workers here, --master has them elsewhere: drop one"
-        )
+        raise BenchError("--processes are workers here, --master has them elsewhere: drop one")
     options = Options(
         sla=sla,
         url=_checked(url),
@@ -117,7 +115,7 @@ def bench(
     console = Console(stderr=True)
     found = run.run(options, console)
     _print(found, out)
-    raise typer.Exit(STATUS[found.outcome])
+    raise Ended(STATUS[found.outcome])
 
 
 @app.command("verify")
@@ -130,7 +128,7 @@ def verify_command(
     """
     found = verify.verify(folder)
     _print(found, folder)
-    raise typer.Exit(STATUS[found.outcome])
+    raise Ended(STATUS[found.outcome])
 
 
 @app.command("capacity")
@@ -176,7 +174,7 @@ def capacity_command(
     asked = knee.Asked(
         target=target, users=users, think_seconds=think_seconds, step_seconds=step_seconds
     )
-    raise typer.Exit(capacity.run(options, asked, Console(stderr=True)))
+    raise Ended(capacity.run(options, asked, Console(stderr=True)))
 
 
 @app.command("schema")
@@ -188,14 +186,14 @@ def schema_command() -> None:
 def _checked(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise click.UsageError(f"--url {url!r}: http://HOST:PORT is expected")
+        raise BenchError(f"--url {url!r}: http://HOST:PORT is expected")
     return url.rstrip("/")
 
 
 def _address(address: str) -> str:
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit()):
-        raise click.UsageError(f"--grpc-url {address!r}: HOST:PORT is expected")
+        raise BenchError(f"--grpc-url {address!r}: HOST:PORT is expected")
     return address
 
 
@@ -229,19 +227,26 @@ def _print(found: Verdict, folder: Path) -> None:
     console.print(f"report: {folder / 'report.html'}", highlight=False)
 
 
+class Ended(Exception):  # noqa: N818 - no error: 2 has a meaning of ours, and Typer's is another
+    """The command has ended, with this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 def main() -> NoReturn:
     """Run the command; what cannot be run as it was asked for ends with status 3."""
     try:
-        status = app(prog_name="lupine bench", standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(USAGE)
+        app(prog_name="lupine bench")
+    except Ended as ended:
+        sys.exit(ended.status)
     except (SlaError, BenchError) as error:
         sys.stderr.write(f"lupine bench: {error}\n")
         sys.exit(USAGE)
-    sys.exit(status if isinstance(status, int) else 0)
+    except SystemExit as ended:
+        sys.exit(USAGE if ended.code == _TYPERS_USAGE else ended.code)
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def look(sla: Sla, url: str, grpc_url: str, backend: str) -> Subject:
 
 _BACKENDS = {
     "triton": "Triton, as nv_* in the gateway's metrics shows",
-    "in process": "an engine in the gateway's own process (ONNX Runtime or echo)",
+    "in process": "ONNX Runtime or echo in the gateway's process, or a Triton it shows nothing of",
 }
 
 
@@ -121,7 +121,7 @@ def _engine(client: httpx.Client) -> str:
         return ""
     if "\nnv_inference" in answer.text:
         return "triton"
-    return "in process" if "lupine_engine_runs" in answer.text else ""
+    return "in process" if "lupine_" in answer.text else ""
 
 
 def _model(client: httpx.Client, target: Target) -> Model:

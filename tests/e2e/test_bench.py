@@ -36,7 +36,7 @@ model = "digits"
 wire = "{wire}"
 rate = {rate}
 payloads = "{payloads}"
-limits = {{ p99_ms = {limit}, error_ratio = 0.0 }}
+limits = {{ {quantile}_ms = {limit}, error_ratio = 0.0 }}
 """
 PATIENT = 1500  # ms: what a machine that is busy with other tests keeps
 
@@ -56,10 +56,18 @@ def sla(
     seconds: float = 4,
     repetitions: int = 1,
     payloads: Path = GOLDEN,
+    quantile: str = "p99",
 ) -> Path:
     """An SLA file with a target for each wire."""
     targets = [
-        TARGET.format(name=f"by {wire}", wire=wire, rate=rate, payloads=payloads, limit=limit)
+        TARGET.format(
+            name=f"by {wire}",
+            wire=wire,
+            rate=rate,
+            payloads=payloads,
+            limit=limit,
+            quantile=quantile,
+        )
         for wire in wires
     ]
     path = folder / "sla.toml"
@@ -86,7 +94,9 @@ def at(running: Running) -> tuple[str, ...]:
 
 def test_a_kept_promise_passes_and_can_be_verified(running: Running, tmp_path: Path) -> None:
     """Status 0, all files of a report; and the raw data give the same verdict again."""
-    path = sla(tmp_path, "http-binary", "http-json", "grpc", repetitions=2)
+    wires = ("http-binary", "http-json", "grpc")
+    # A p99 would need more requests than a test has time for.
+    path = sla(tmp_path, *wires, repetitions=2, seconds=6, quantile="p95")
     done = bench("--sla", str(path), "--out", "report", *at(running), folder=tmp_path)
     told = document.read(tmp_path / "report")
     if told.verdict.doubts:  # the machine was too busy, and it says so: the rest must hold still
@@ -94,7 +104,7 @@ def test_a_kept_promise_passes_and_can_be_verified(running: Running, tmp_path: P
     else:
         assert done.returncode == 0, done.stdout + done.stderr
     for target in told.targets:
-        assert target.asked > 1200
+        assert target.asked > 2000
         assert target.answered == target.asked - sum(target.failed.values())
         assert not target.failed
         assert not target.unsent
@@ -305,7 +315,7 @@ def test_locust_runs_the_file_alone_with_its_web_page(running: Running, tmp_path
                 time.sleep(0.2)
                 assert process.poll() is None
                 shown = [row["name"] for row in page.get("/stats/requests").json()["stats"]]
-            assert page.get("/stop").json()["success"]
+            assert page.post("/stop").json()["success"]
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

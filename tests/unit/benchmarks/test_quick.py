@@ -13,9 +13,10 @@ def sla(*targets: Target) -> Sla:
 
 
 def test_it_takes_half_a_minute_at_most() -> None:
-    """One repetition; what is short already stays as it is."""
+    """One repetition, held to less; what is short already stays as it is."""
     short = quick(slas.load(ROOT_SLA))
     assert short.repetitions == 1
+    assert short.confidence == 0.8
     assert short.warmup_seconds + short.duration_seconds + 2 * short.timeout_seconds < 30
     assert quick(short) == short
 
@@ -29,9 +30,9 @@ def test_the_fewest_requests_that_show_a_quantile(p: float, wrong: float, count:
 
 
 def test_what_cannot_be_shown_is_left_out_and_named() -> None:
-    """300 requests are too few for a p99 and enough for a p95; the goodput keeps its time."""
+    """1,000 requests are too few for a p99 and enough for a p95; the goodput keeps its time."""
     limits = Limits(p95_ms=50, p99_ms=100, p999_ms=200, error_ratio=0, goodput_ratio=0.9)
-    short = quick(sla(Target(name="slow", model="m", rate=15, limits=limits)))
+    short = quick(sla(Target(name="slow", model="m", rate=50, limits=limits)))
     assert short.target[0].limits == Limits(
         p95_ms=50, error_ratio=0, goodput_ratio=0.9, goodput_ms=100
     )
@@ -39,9 +40,9 @@ def test_what_cannot_be_shown_is_left_out_and_named() -> None:
 
 
 def test_what_can_be_shown_is_tried() -> None:
-    """A thousand requests are enough for a p99."""
+    """Four thousand requests are enough for a p99."""
     limits = Limits(p99_ms=100, goodput_ratio=0.98)
-    short = quick(sla(Target(name="fast", model="m", rate=50, limits=limits)))
+    short = quick(sla(Target(name="fast", model="m", rate=200, limits=limits)))
     assert short.target[0].limits == limits
     assert short.untried == ()
 

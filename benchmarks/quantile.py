@@ -32,6 +32,7 @@ MOST_NEEDED = 10_000_000
 # The share that exceeds a far limit may be 0, which shows no correlation at all. So the effect is
 # taken at thresholds that more requests exceed, too: so many times the share that may.
 _NEARBY = (1, 2, 4)
+_FAR = 2.0  # a threshold so many times below a limit tells of the body, and not of the tail
 _MOST_TIMES = 3.0  # by which an effect is drawn up; chosen by simulation (ADR 0009)
 _RARE = 0.1  # of a share that may exceed: a larger one is not made of a few runs
 _MOST_CORRELATED = 0.9  # beyond it the correction for correlated blocks is a guess
@@ -92,6 +93,7 @@ class Answers:
 
     def __init__(self, runs: Sequence[TargetRun]) -> None:
         self._runs = runs
+        self._nearby: dict[float, list[tuple[float, int, Effect | None]]] = {}
         self._asked = [run.asked for run in runs]
         self.asked = int(sum(asked.sum() for asked in self._asked))
         self.seconds = int(sum(np.count_nonzero(asked) for asked in self._asked))
@@ -122,7 +124,8 @@ class Answers:
         """How requests hang together, near the p-quantile and at a limit.
 
         The largest design effect of all thresholds and block lengths: a threshold that few
-        exceeded, or blocks shorter than the runs of slow answers, show too little of it. A share
+        exceeded, or blocks shorter than the runs of slow answers, show too little of it. Thresholds
+        below the quantile count where the limit is not far from them. A share
         that is below what may be is so with shorter runs than it would have there, so the effect
         at the limit of a rare share is drawn up to what may be, as if runs grew with the share.
 
@@ -133,44 +136,82 @@ class Answers:
         Returns:
             None where there are fewer than FEWEST_BLOCKS seconds with requests.
         """
-        nearby = [self.quantile(1 - times * (1 - p)) for times in _NEARBY if times * (1 - p) < 1]
-        found = [design_effect(self._exceeded(at), self._asked) for at in dict.fromkeys(nearby)]
         over = self.over(limit_ms)
         times = min(max((1 - p) * self.asked / over, 1.0), _MOST_TIMES) if over else 1.0
         times = times if 1 - p <= _RARE else 1.0
-        found.append(design_effect(self._exceeded(limit_ms), self._asked, times))
-        return max((one for one in found if one), key=lambda one: one.size, default=None)
+        there = design_effect(self._exceeded(limit_ms), self._asked, times)
+        return _largest(self._near(p, limit_ms), there)
+
+    def _near(self, p: float, limit_ms: float) -> Effect | None:
+        """The largest effect at thresholds near the p-quantile that speak for a limit."""
+        if p not in self._nearby:
+            at = {times: self.quantile(1 - times * (1 - p)) for times in _NEARBY}
+            self._nearby[p] = [
+                (ms, times, design_effect(self._exceeded(ms), self._asked))
+                for times, ms in at.items()
+                if times * (1 - p) < 1
+            ]
+        return _largest(
+            *(one for ms, times, one in self._nearby[p] if times == 1 or ms >= limit_ms / _FAR)
+        )
 
     def share(self, limit_ms: float, effect: Effect, levels: Levels) -> Share:
         """The share of requests that took longer than a limit or failed, and its bounds."""
         return share(self.over(limit_ms), self.asked, effect, levels)
 
-    def bounds(self, p: float, effect: Effect, levels: Levels) -> tuple[float | None, float | None]:
+    def bounds(
+        self, p: float, effect: Effect, levels: Levels, limit_ms: float | None = None
+    ) -> tuple[float | None, float | None]:
         """The lower and the upper bound of the p-quantile, milliseconds; None where there is none.
 
         The lower one is infinite where too many failed for the quantile to be an answer's.
 
         They agree with `share`: the upper bound is at most L exactly when `share(L).high` is at
-        most 1 - p, the lower one is above L exactly when `share(L).low` is above 1 - p.
+        most 1 - p, the lower one is above L exactly when `share(L).low` is above 1 - p. With a
+        limit, which `effect` is of, that holds for this L; above and below, the upper bound has
+        the effect of where it lies.
         """
         places = range(len(self._values))
 
         def at(place: int) -> Share:
             return share(int(self._over[place]), self.asked, effect, levels)
 
+        def above(place: int) -> bool:
+            if limit_ms is None:
+                return at(place).high <= 1 - p
+            here = self._near(p, self._value(place)) or effect
+            return share(int(self._over[place]), self.asked, here, levels).high <= 1 - p
+
         low = bisect.bisect_left(places, 1, key=lambda place: at(place).low <= 1 - p)
-        high = bisect.bisect_left(places, 1, key=lambda place: at(place).high <= 1 - p)
+        place = bisect.bisect_left(places, 1, key=above)
+        high = self._value(place) if place < len(self._values) else None
+        if limit_ms is not None:
+            kept = self.share(limit_ms, effect, levels).high <= 1 - p
+            if kept:
+                high = min(self._beyond(p, levels) if high is None else high, limit_ms)
+            elif high is not None and high <= limit_ms:
+                high = None
         everything = share(self.asked, self.asked, effect, levels)
-        return (
-            self._value(low) if everything.low > 1 - p else None,
-            self._value(high) if high < len(self._values) else None,
-        )
+        return self._value(low) if everything.low > 1 - p else None, high
+
+    def _beyond(self, p: float, levels: Levels) -> float:
+        """The upper bound of a p-quantile where it lies above all that was measured."""
+        for ms in sorted(_FAR * ms for ms, times, _ in self._nearby[p] if times > 1):
+            effect = self._near(p, math.nextafter(ms, math.inf))
+            if ms >= self.longest and effect is not None:
+                if share(self.failed, self.asked, effect, levels).high <= 1 - p:
+                    return ms
+        return math.inf
 
     def _value(self, place: int) -> float:
         return float(self._values[place]) / 1000 if place < len(self._values) else math.inf
 
     def _exceeded(self, limit_ms: float) -> list[Counts]:
         return [run.series[LATENCY].over(limit_ms) + run.failed for run in self._runs]
+
+
+def _largest(*effects: Effect | None) -> Effect | None:
+    return max((one for one in effects if one), key=lambda one: one.size, default=None)
 
 
 def share(over: float, asked: int, effect: Effect, levels: Levels) -> Share:

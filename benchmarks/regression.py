@@ -42,7 +42,7 @@ def compare(limit: float, new: Answers, old: Answers, levels: Levels) -> Compare
         old: the baseline.
         levels: how often a PASS and a FAIL may be wrong.
     """
-    effects = new.effect(P), old.effect(P)
+    effects = new.effect(P, new.quantile(P)), old.effect(P, old.quantile(P))
     if effects[0] is None or effects[1] is None:
         return Compared(kept=None, measured=_ratio(new, old), low=None, high=None, needed=None)
     pass_half, fail_half = levels.high / 2, levels.low / 2

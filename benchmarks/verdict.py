@@ -172,7 +172,7 @@ def _touching(found: Sequence[Doubt], target: Target) -> list[Doubt]:
 def _claim(promise: Promise, answers: Answers, weighed: Weighed, levels: Levels, sla: Sla) -> Claim:
     low, high = None, None
     if promise.unit == "ms" and weighed.effect is not None:
-        low, high = answers.bounds(promise.p, weighed.effect, levels)
+        low, high = answers.bounds(promise.p, weighed.effect, levels, promise.limit_ms)
     ends = Bounds(measured=answers.quantile(promise.p), low=low, high=high)
     bounds = bounds_of(promise, answers, weighed, ends)
     return Claim(

@@ -198,9 +198,10 @@ class Answers:
         """The upper bound of a p-quantile where it lies above all that was measured."""
         for ms in sorted(_FAR * ms for ms, times, _ in self._nearby[p] if times > 1):
             effect = self._near(p, math.nextafter(ms, math.inf))
-            if ms >= self.longest and effect is not None:
-                if share(self.failed, self.asked, effect, levels).high <= 1 - p:
-                    return ms
+            if ms < self.longest or effect is None:
+                continue
+            if share(self.failed, self.asked, effect, levels).high <= 1 - p:
+                return ms
         return math.inf
 
     def _value(self, place: int) -> float:

@@ -185,7 +185,7 @@ def schema_command() -> None:
 
 def _checked(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise BenchError(f"--url {url!r}: http://HOST:PORT is expected")
     return url.rstrip("/")
 

@@ -105,10 +105,14 @@ def _hold(
     folder = options.out / f"rate-{rate:.1f}"
     folder.mkdir(parents=True)
     file = folder / "sla.json"
+    file.touch(0o600)
     file.write_bytes(msgspec.json.encode(step))
     asked = runs.of(options, sla=file, out=folder)
-    if not runs.repeat(asked, step, 1, console):
-        raise KeyboardInterrupt
+    try:
+        if not runs.repeat(asked, step, 1, console):
+            raise KeyboardInterrupt
+    finally:
+        file.unlink()  # its headers may hold credentials
     repetitions = result.read(folder)
     return of(step, repetitions, verdict.judge(step, repetitions), rate)
 

@@ -105,7 +105,7 @@ def conclude(options: Options, sla: Sla, subject: Subject) -> verdict.Verdict:
     found = verdict.judge(sla, repetitions, baseline)
     document = report.Document(
         tool=version("lupine-gateway"),
-        sla=sla,
+        sla=slas.masked(sla),
         verdict=found,
         environment=subject.environment(),
         targets=report.summarise(sla, repetitions),

@@ -23,6 +23,8 @@ Wire = Literal["http-binary", "http-json", "grpc"]
 
 _Name = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[\w .,:+-]+$")]
 _Model = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^/:]+$")]
+_HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$", max_length=100)]
+_HeaderValue = Annotated[str, Meta(pattern=r"^[ -~]*$", max_length=8192)]
 _Seconds = Annotated[float, Meta(ge=0.001, le=86_400)]
 _Rate = Annotated[float, Meta(gt=0, le=100_000, description="requests a second")]
 _Millis = Annotated[float, Meta(gt=0, le=600_000, description="milliseconds")]
@@ -131,7 +133,10 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[float, Meta(ge=0, le=1e9)] | None,
         Meta(description="how far a number may be off; default: what the golden cases say"),
     ] = None
-    headers: dict[str, str] = {}
+    headers: Annotated[
+        dict[_HeaderName, _HeaderValue],
+        Meta(description="sent with every request; no report has them"),
+    ] = {}
 
 
 class Sla(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,6 +228,15 @@ def parse(text: str, path: Path) -> Sla:
 def digest(sla: Sla) -> str:
     """SHA-256 of what an SLA says: two that are equal have the same."""
     return hashlib.sha256(msgspec.json.encode(sla, order="deterministic")).hexdigest()
+
+
+def masked(sla: Sla) -> Sla:
+    """The same without the values of headers, among which may be credentials."""
+    targets = tuple(
+        msgspec.structs.replace(target, headers=dict.fromkeys(target.headers, "***"))
+        for target in sla.target
+    )
+    return msgspec.structs.replace(sla, target=targets)
 
 
 def schema() -> dict[str, Any]:

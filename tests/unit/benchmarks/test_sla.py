@@ -241,3 +241,11 @@ def test_a_trace_has_comments_and_lies_beside_the_sla(tmp_path: Path) -> None:
     assert trace.of(target(), path) == []
     with pytest.raises(SlaError, match=r"gone\.txt"):
         trace.read(tmp_path / "gone.txt")
+
+
+def test_a_report_has_no_credentials() -> None:
+    """The names of headers stay, their values do not."""
+    asked = target(headers={"Authorization": "Bearer secret"})
+    shown = slas.masked(slas.Sla(target=(asked,)))
+    assert shown.target[0].headers == {"Authorization": "***"}
+    assert b"secret" not in msgspec.json.encode(shown)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from benchmarks.result import LATENCY, Counts, TargetRun
+from benchmarks.result import LATENCY, NO_CONNECTION_FREE, Counts, TargetRun
 
 FEWEST_BLOCKS = 10
 """With fewer blocks nobody can tell how requests hang together, and nothing is concluded."""
@@ -85,7 +85,8 @@ class Levels:
 class Answers:
     """All requests of one target, in as many repetitions as there are.
 
-    `asked` requests came in `seconds` seconds that had any; `failed` of them got no right answer.
+    `asked` requests came in `seconds` seconds that had any; `failed` of them got no right answer,
+    and `unserved` of those were never sent, since no connection was free.
 
     Args:
         runs: the target in each repetition.
@@ -98,6 +99,7 @@ class Answers:
         self.asked = int(sum(asked.sum() for asked in self._asked))
         self.seconds = int(sum(np.count_nonzero(asked) for asked in self._asked))
         self.failed = int(sum(run.failed.sum() for run in runs))
+        self.unserved = sum(run.failures.get(NO_CONNECTION_FREE, 0) for run in runs)
         tables = [run.series[LATENCY] for run in runs]
         every = np.concatenate([np.empty(0, np.int64), *(table.values for table in tables)])
         self._values = np.unique(every)

@@ -69,20 +69,20 @@ def reason(
         return few if answers.asked else "Nothing was asked of this target, so nothing is known."
     what, limit = _what(promise), f"{promise.limit:g} {promise.unit}"
     worst, best = bounds.high, bounds.low
-    most, least = "most", "least"
+    most, least, may = "most", "least", "may"
     if promise.name == "goodput":
-        worst, best, most, least = best, worst, least, most
+        worst, best, most, least, may = best, worst, least, most, "must"
     if weighed.kept:
         bound = _number(worst, promise)
-        return f"{what} is at {most} {bound} {sure}, and may be at {most} {limit}."
+        return f"{what} is at {most} {bound} {sure}, and {may} be at {most} {limit}."
     if weighed.kept is False:
         bound = _number(best, promise)
         if bounds.measured is None:
             return (
                 f"{answers.failed} of {answers.asked} requests failed, so {what} is longer than"
-                f" any answer, and may be at most {limit}."
+                f" any answer, and {may} be at {most} {limit}."
             )
-        return f"{what} is at {least} {bound} {sure}, and may be at {most} {limit}."
+        return f"{what} is at {least} {bound} {sure}, and {may} be at {most} {limit}."
     return _open(promise, answers, weighed, bounds, sure)
 
 

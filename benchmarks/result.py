@@ -52,6 +52,9 @@ _BROKEN = (
 )
 """What the library raises at a log that was altered."""
 
+NO_CONNECTION_FREE = "no connection was free"
+"""The failure of a request that waited for a connection until the end."""
+
 BASELINE = "baseline"
 """Folder in a report's that holds the raw data of what it was compared with."""
 

@@ -210,12 +210,16 @@ def _compared(found: regression.Compared, limit: float, sla: Sla) -> Claim:
 
 
 def _failures_break(promise: Promise, answers: Answers, weighed: Weighed, levels: Levels) -> bool:
-    """Whether failures alone break a promise: a late generator does not make a wrong answer."""
+    """Whether failures alone break a promise: a late generator does not make a wrong answer.
+
+    That no connection was free may be the doing of a generator that was too slow to free one.
+    """
+    failed = answers.failed - answers.unserved
     if promise.p == 1:
-        return answers.failed > 0
+        return failed > 0
     if weighed.effect is None:
         return False
-    return share(answers.failed, answers.asked, weighed.effect, levels).low > 1 - promise.p
+    return share(failed, answers.asked, weighed.effect, levels).low > 1 - promise.p
 
 
 def _doubted(claim: Claim, touching: Sequence[Doubt], broken: bool) -> Claim:  # noqa: FBT001

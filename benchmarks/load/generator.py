@@ -20,9 +20,10 @@ from benchmarks.load.http_wire import HttpWire
 from benchmarks.load.pulse import Watch
 from benchmarks.load.recorder import Recorder, Timing
 from benchmarks.load.wire import Answer, Wire
+from benchmarks.result import NO_CONNECTION_FREE
 from benchmarks.sla import Sla, Target, Trace
 
-NO_CONNECTION_FREE = "no connection was free"
+_GC_THRESHOLDS = 50_000, 20, 1_000
 
 
 class Heard(Protocol):
@@ -103,6 +104,8 @@ class Generator:
         """
         gc.collect()
         gc.freeze()  # what is there by now need not be walked again and again
+        # What lives on are samples, and no cycles: to walk them held up everything for 25 ms.
+        gc.set_threshold(*_GC_THRESHOLDS)
         self.worker = worker
         self._schedules = [
             Schedule(arrivals.share(times, *part) if part else iter(()), self._until)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from junitparser import JUnitXml
 
@@ -268,6 +270,76 @@ def test_several_processes_share_one_load(running: Running, tmp_path: Path) -> N
         assert not target.failed
 
 
+def test_a_generator_that_stands_still_is_inconclusive(running: Running, tmp_path: Path) -> None:
+    """It says so of itself, although every latency keeps its limit."""
+    path = sla(tmp_path, "http-binary", limit=10 * PATIENT, seconds=10, quantile="p95")
+    process = subprocess.Popen(
+        [LUPINE, "bench", "--sla", str(path), "--out", "report", *at(running)],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _await_progress(process, tmp_path)
+    (locust,) = psutil.Process(process.pid).children()
+    locust.suspend()
+    time.sleep(3)
+    locust.resume()
+    assert process.wait(60) == 2
+    told = document.read(tmp_path / "report").verdict
+    assert any("late" in doubt.what for doubt in told.doubts)
+    assert all(doubt.advice for doubt in told.doubts)
+
+
+def _await_progress(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Until the measured time has begun."""
+    progress = folder / "report" / "run-1" / "progress.jsonl"
+    while not (progress.exists() and progress.read_text().count("\n") > 3):
+        time.sleep(0.1)
+        assert process.poll() is None
+
+
+def test_workers_elsewhere_share_the_load(running: Running, tmp_path: Path) -> None:
+    """A master that makes no load, and a worker that it finds by its port."""
+    path = sla(tmp_path, "http-binary", rate=50, seconds=3)
+    port = str(free_port())
+    worker = subprocess.Popen(
+        [LUPINE, "bench", "--worker", "--sla", str(path), "--master-port", port],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        flags = ("--master", "--expect-workers", "1", "--master-port", port)
+        done = bench("--sla", str(path), *flags, "--out", "report", *at(running), folder=tmp_path)
+        run = json.loads((tmp_path / "report" / "run-1" / "run.json").read_text())
+        assert run["complete"], done.stderr
+        assert run["workers"] == 1
+        (target,) = document.read(tmp_path / "report").targets
+        assert target.asked > 80
+        assert not target.unsent
+        assert not target.failed
+    finally:
+        os.killpg(worker.pid, signal.SIGTERM)
+        worker.wait(30)
+
+
+def test_a_baseline_is_compared_with_and_kept(running: Running, tmp_path: Path) -> None:
+    """The ratio of the two p99 is a claim of its own; the new report can be verified alone."""
+    path = sla(tmp_path, "http-json", seconds=10)
+    first = bench("--sla", str(path), "--out", "first", *at(running), folder=tmp_path)
+    assert first.returncode in (0, 2), first.stderr
+    path.write_text(path.read_text().replace("error_ratio", "regression = 50.0, error_ratio"))
+    flags = ("--sla", str(path), "--out", "second", "--baseline", "first")
+    done = bench(*flags, *at(running), folder=tmp_path)
+    (target,) = document.read(tmp_path / "second").verdict.targets
+    claim = next(claim for claim in target.claims if "baseline" in claim.name)
+    assert claim.measured is not None
+    assert 0.02 < claim.measured < 50
+    shutil.rmtree(tmp_path / "first")
+    assert bench("verify", "second", folder=tmp_path).returncode == done.returncode
+
+
 def test_ctrl_c_ends_it_and_leaves_a_report(running: Running, tmp_path: Path) -> None:
     """Of what there is so far: it says that it is not whole."""
     path = sla(tmp_path, "http-binary", seconds=60)
@@ -277,10 +349,7 @@ def test_ctrl_c_ends_it_and_leaves_a_report(running: Running, tmp_path: Path) ->
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    progress = tmp_path / "report" / "run-1" / "progress.jsonl"
-    while not (progress.exists() and progress.read_text().count("\n") > 3):
-        time.sleep(0.1)
-        assert process.poll() is None
+    _await_progress(process, tmp_path)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 2
     doubts = document.read(tmp_path / "report").verdict.doubts

@@ -9,9 +9,8 @@ import pytest
 from benchmarks import result
 from benchmarks.load import gateway_metrics
 from benchmarks.load.collector import Collector, seeds
-from benchmarks.load.generator import NO_CONNECTION_FREE
 from benchmarks.load.recorder import RIGHT, Recorder, Timing
-from benchmarks.result import LATE, LATENCY, SERVICE, WAIT
+from benchmarks.result import LATE, LATENCY, NO_CONNECTION_FREE, SERVICE, WAIT
 from benchmarks.sla import Constant, Limits, Sla, Target, Trace
 
 PLANNED = 40

@@ -7,9 +7,10 @@ from typing import Any
 import gevent
 import pytest
 
-from benchmarks.load.generator import NO_CONNECTION_FREE, Generator
+from benchmarks.load.generator import Generator
 from benchmarks.load.recorder import Samples
 from benchmarks.load.wire import Answer
+from benchmarks.result import NO_CONNECTION_FREE
 from benchmarks.sla import Constant, Limits, Sla, Target
 from benchmarks.workloads import Prepared
 

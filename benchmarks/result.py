@@ -217,6 +217,19 @@ def read(folder: Path) -> list[Repetition]:
     return [_repetition(path) for path in found]
 
 
+def baseline(folder: Path) -> list[Repetition]:
+    """What a report was compared with; empty where it was with nothing.
+
+    Args:
+        folder: of the report.
+
+    Raises:
+        FileNotFoundError, msgspec.ValidationError, ValueError: as `read`.
+    """
+    within = folder / BASELINE
+    return read(within) if within.is_dir() else []
+
+
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every raw file of a report, by its path in the folder."""
     raw = sorted(path for path in folder.rglob("run-*/*") if path.suffix in (".hlog", ".json"))

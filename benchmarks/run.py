@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks import report, result, verdict, workloads
 from benchmarks import sla as slas
-from benchmarks.load.variables import QUICK_VARIABLE, SLA_VARIABLE
+from benchmarks.load import variables
 from benchmarks.quick import quick
 from benchmarks.sla import Sla
 from benchmarks.subject import Subject, look
@@ -33,9 +33,7 @@ from benchmarks.verdict import Outcome
 
 STATUS = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 2}
 USAGE = 3
-ROOT_SLA = Path(__file__).with_name("sla.toml")
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-_DEAD_SECONDS = 5.0  # enough to see that nobody answers
 _POLL_SECONDS = 0.2
 _STOP_SECONDS = 30.0
 
@@ -90,7 +88,7 @@ def run(options: Options, console: Console) -> verdict.Verdict:
         console.print(f"not tried in so short a run: {', '.join(sla.untried)}", highlight=False)
     if subject.dead:
         console.print(f"[red]{subject.problem}[/red]: only a short run to show it")
-        options, sla = of(options, quick=True), quick(sla)
+        options, sla = replace(options, quick=True), quick(sla)
     for number in range(1, sla.repetitions + 1):
         if not repeat(options, sla, number, console):
             break
@@ -100,9 +98,7 @@ def run(options: Options, console: Console) -> verdict.Verdict:
 def conclude(options: Options, sla: Sla, subject: Subject) -> verdict.Verdict:
     """Judge what lies in the folder, and write the report beside it."""
     repetitions = result.read(options.out)
-    earlier = options.out / result.BASELINE
-    baseline = result.read(earlier) if earlier.is_dir() else ()
-    found = verdict.judge(sla, repetitions, baseline)
+    found = verdict.judge(sla, repetitions, result.baseline(options.out))
     document = report.Document(
         tool=version("lupine-gateway"),
         sla=slas.masked(sla),
@@ -127,11 +123,6 @@ def _keep_baseline(options: Options) -> None:
         raise BenchError(f"--baseline {options.baseline} holds no report: {error}") from None
 
 
-def of(options: Options, **changes: Any) -> Options:
-    """The same options but for some."""
-    return replace(options, **changes)
-
-
 def claim(out: Path) -> None:
     """Make the folder; nobody's files are overwritten."""
     try:
@@ -154,13 +145,6 @@ def command(options: Options, sla: Sla, number: int, progress: Path) -> list[str
     return found
 
 
-def environment(options: Options) -> dict[str, str]:
-    """What the locustfile reads before it has a command line."""
-    found = os.environ | {SLA_VARIABLE: str(options.sla)}
-    found.pop(QUICK_VARIABLE, None)
-    return found | ({QUICK_VARIABLE: "1"} if options.quick else {})
-
-
 def repeat(options: Options, sla: Sla, number: int, console: Console) -> bool:
     """Run one repetition by Locust.
 
@@ -177,7 +161,7 @@ def repeat(options: Options, sla: Sla, number: int, console: Console) -> bool:
     with log.open("wb") as sink:
         process = subprocess.Popen(
             command(options, sla, number, progress),
-            env=environment(options),
+            env=variables.environment(options.sla, quick=options.quick),
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to pass on, once
@@ -218,7 +202,6 @@ class Shown:
     """The live view of one repetition: how far it is, and each target's p99 of the last seconds."""
 
     def __init__(self, sla: Sla, number: int, console: Console) -> None:
-        self._sla = sla
         self._total = sla.warmup_seconds + sla.duration_seconds
         self._label = f"run {number} of {sla.repetitions}"
         self._bar = Progress(

@@ -19,6 +19,9 @@ from msgspec import Meta
 
 from benchmarks import place
 
+DEFAULT = Path(__file__).with_name("sla.toml")
+"""The SLA file of whoever names none."""
+
 Wire = Literal["http-binary", "http-json", "grpc"]
 
 _Name = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[\w .,:+-]+$")]
@@ -87,6 +90,9 @@ class Trace(
 Arrivals = Poisson | Constant | Bursts | Steps | Trace
 _PROCESSES: dict[str, Any] = {str(kind.__struct_config__.tag): kind for kind in get_args(Arrivals)}
 
+QUANTILES = {0.5: "p50_ms", 0.95: "p95_ms", 0.99: "p99_ms", 0.999: "p999_ms"}
+"""The quantiles that can be promised, and the key of `Limits` that each has."""
+
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is promised. A request that fails counts as slower than every limit."""
@@ -107,7 +113,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def quantiles(self) -> dict[float, float]:
         """The promised quantiles: probability to milliseconds."""
-        named = {0.5: self.p50_ms, 0.95: self.p95_ms, 0.99: self.p99_ms, 0.999: self.p999_ms}
+        named: dict[float, float | None] = {p: getattr(self, key) for p, key in QUANTILES.items()}
         return {p: limit for p, limit in named.items() if limit is not None}
 
 
@@ -156,11 +162,6 @@ class Sla(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     untried: Annotated[
         tuple[str, ...], Meta(description="promises that a quick run leaves out; for reports alone")
     ] = ()
-
-    @property
-    def family(self) -> int:
-        """How many targets are judged at once."""
-        return len(self.target)
 
 
 def offered(target: Target) -> float | None:

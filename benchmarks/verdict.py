@@ -148,7 +148,7 @@ def _levels(sla: Sla, baseline: Sequence[Repetition]) -> Levels:
     compared = sum(one.limits.regression is not None for one in sla.target) if baseline else 0
     every = sum(len(promises(target)) for target in sla.target) + compared
     wrong = 1 - sla.confidence
-    return Levels(high=wrong / sla.family, low=wrong / max(every, 1))
+    return Levels(high=wrong / len(sla.target), low=wrong / max(every, 1))
 
 
 def _runs(target: Target, repetitions: Sequence[Repetition]) -> list[TargetRun]:

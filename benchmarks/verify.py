@@ -23,9 +23,7 @@ def verify(folder: Path) -> Verdict:
         told = documents.read(folder)
         _check(folder, told.raw)
         repetitions = result.read(folder)
-        baseline = (
-            result.read(folder / result.BASELINE) if (folder / result.BASELINE).is_dir() else ()
-        )
+        baseline = result.baseline(folder)
     except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise BenchError(f"{folder} is no report that can be verified: {error}") from None
     found = verdict.judge(told.sla, repetitions, baseline)

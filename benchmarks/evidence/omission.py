@@ -10,13 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import sla as slas
 from benchmarks import workloads
 from benchmarks.harness import scale
-from benchmarks.harness.gateway import LUPINE, ROOT, Running, gateway
+from benchmarks.harness.bench import bench
+from benchmarks.harness.gateway import ROOT, Running, gateway
 from benchmarks.harness.record import Evidence
 from benchmarks.omission import stall, stock
-from benchmarks.report import document as documents
+from benchmarks.report.document import Document
 from benchmarks.verdict import Outcome
 from benchmarks.wires import oip_http
 
@@ -54,26 +54,17 @@ def _closed(running: Running, seconds: float) -> dict[str, Any]:
     return dict(found)
 
 
-def _open(running: Running, scratch: Path, seconds: float) -> documents.Document:
-    """What ours says, and its exit status."""
-    sla = scratch / "sla.toml"
-    sla.write_text(
+def _open(running: Running, scratch: Path, seconds: float) -> Document:
+    """What ours says."""
+    sla = (
         f'title = "a gateway that stalls"\nduration_seconds = {seconds}\nrepetitions = 1\n'
         f'[[target]]\nname = "digits"\nmodel = "digits"\nwire = "http-json"\nrate = {_RATE}\n'
         f"limits = {{ p99_ms = {_LIMIT_MS} }}\n"
     )
-    slas.load(sla)
-    out = scratch / "report"
-    urls = ("--url", running.url, "--grpc-url", running.grpc_url)
-    command = [LUPINE, "bench", "--sla", str(sla), "--out", str(out), *urls]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
-    report = documents.read(out)
-    if done.returncode != {Outcome.PASS: 0, Outcome.FAIL: 1}.get(report.verdict.outcome, 2):
-        raise RuntimeError(f"status {done.returncode} for {report.verdict.outcome}")
-    return report
+    return bench(running, sla, scratch, shown=True)
 
 
-def _tell(evidence: Evidence, closed: dict[str, Any], report: documents.Document) -> None:
+def _tell(evidence: Evidence, closed: dict[str, Any], report: Document) -> None:
     times = {float(ms): count for ms, count in closed["response_times"].items()}
     p99 = _quantile(times, 0.99)
     evidence.add(

@@ -7,14 +7,13 @@ recorded as it comes.
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from pathlib import Path
 
 from benchmarks.harness import scale
-from benchmarks.harness.gateway import LUPINE, Running, gateway
+from benchmarks.harness.bench import bench
+from benchmarks.harness.gateway import Running, gateway
 from benchmarks.harness.record import Evidence
-from benchmarks.report import document as documents
 
 _USERS = 2000
 _LIMIT_MS = 100
@@ -35,20 +34,14 @@ def main() -> int:
 
 def _trial(evidence: Evidence, running: Running, think: float, processes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="lupine-users-") as scratch:
-        folder = Path(scratch)
-        sla = folder / "sla.toml"
         seconds = scale.seconds(_SECONDS, 20.0)
-        sla.write_text(
+        sla = (
             f"title = '2,000 users'\nduration_seconds = {seconds}\nwarmup_seconds = 10\n"
             f"repetitions = 1\nprocesses = {processes}\n[[target]]\nname = 'digits'\n"
             f"model = 'digits'\nusers = {_USERS}\nthink_seconds = {think}\n"
             f"limits = {{ p99_ms = {_LIMIT_MS}, error_ratio = 0.0 }}\n"
         )
-        urls = ("--url", running.url, "--grpc-url", running.grpc_url)
-        out = folder / "report"
-        command = [LUPINE, "bench", "--sla", str(sla), "--out", str(out), *urls]
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        report = documents.read(out)
+        report = bench(running, sla, Path(scratch))
     (verdict,), (target,) = report.verdict.targets, report.targets
     p99 = verdict.claims[0]
     found = "∞" if p99.measured is None else f"{p99.measured:.1f} ms"

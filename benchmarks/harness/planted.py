@@ -7,7 +7,6 @@ kernel and the generator add lies on top, so the true p99 is a little above the 
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -18,9 +17,9 @@ from rich.progress import track
 from scipy import special
 
 from benchmarks.harness import scale
-from benchmarks.harness.gateway import LUPINE, Running, gateway
+from benchmarks.harness.bench import bench
+from benchmarks.harness.gateway import gateway
 from benchmarks.harness.record import Evidence, spread
-from benchmarks.report import document as documents
 from benchmarks.verdict import Outcome
 
 RUNS = 5
@@ -54,7 +53,8 @@ def real(evidence: Evidence, planted_ms: float, limits_ms: Sequence[float]) -> N
         environment = {"LUPINE_ENGINE__THREADS": str(_THREADS)}
         with gateway(*flags, environment=environment) as running:
             for run in track(range(scale.times(RUNS)), "real runs", transient=True):
-                report = _bench(folder, running, limits_ms, run)
+                sla = _sla(limits_ms, run)
+                report = bench(running, sla, folder, out=f"report-{run}")
                 doubts.update(doubt.what for doubt in report.verdict.doubts)
                 for limit, target in zip(limits_ms, report.verdict.targets, strict=True):
                     told[limit][target.outcome] += 1
@@ -97,9 +97,8 @@ def _repository(folder: Path, planted_ms: float) -> tuple[str, ...]:
     return "--engine", "echo", "--workers", "1", "--repository", str(folder / "models")
 
 
-def _bench(
-    folder: Path, running: Running, limits_ms: Sequence[float], run: int
-) -> documents.Document:
+def _sla(limits_ms: Sequence[float], run: int) -> str:
+    """A target for every limit; each run has requests of its own."""
     seconds = scale.seconds(_SECONDS, 20.0)
     head = f"title = 'planted'\nseed = {run}\nduration_seconds = {seconds}\nrepetitions = 1\n"
     targets = [
@@ -108,10 +107,4 @@ def _bench(
         f"limits = {{ p99_ms = {limit} }}\n"
         for limit in limits_ms
     ]
-    sla = folder / "sla.toml"
-    sla.write_text("".join([head, *targets]))
-    out = folder / f"report-{run}"
-    urls = ("--url", running.url, "--grpc-url", running.grpc_url)
-    command = [LUPINE, "bench", "--sla", str(sla), "--out", str(out), *urls]
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    return documents.read(out)
+    return "".join([head, *targets])

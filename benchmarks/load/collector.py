@@ -35,14 +35,12 @@ class Collector:
         path: of the SLA file.
         url: of the gateway's HTTP, for its metrics.
         number: of the repetition, from 1.
-        seed: of the repetition.
     """
 
-    def __init__(self, sla: Sla, path: Path, url: str, number: int, seed: int) -> None:
+    def __init__(self, sla: Sla, path: Path, url: str, number: int) -> None:
         self._sla = sla
         self._url = url
         self._number = number
-        self._seed = seed
         self._traces = [trace.of(target, path) for target in sla.target]
         self._samples = Samples(len(sla.target))
         self._pulses: list[Pulse] = []
@@ -59,6 +57,11 @@ class Collector:
         self._workers = workers
         self._began = time.monotonic()
         self._date = datetime.now(UTC).isoformat(timespec="seconds")
+
+    @property
+    def seed(self) -> int:
+        """Of the repetition; behind the last of the SLA's they begin anew."""
+        return seeds(self._sla)[(self._number - 1) % self._sla.repetitions]
 
     @property
     def running(self) -> bool:
@@ -150,7 +153,7 @@ class Collector:
             samples[target.name], totals[target.name] = self._target(index)
         run = Run(
             number=self._number,
-            seed=self._seed,
+            seed=self.seed,
             began=self._date,
             seconds=self._sla.duration_seconds,
             workers=self._workers,
@@ -213,7 +216,7 @@ class Collector:
         if not self.running:
             return 0
         warm, length = self._sla.warmup_seconds, self._sla.duration_seconds
-        stream = streams(self._sla, self._seed, self._traces)[index]
+        stream = streams(self._sla, self.seed, self._traces)[index]
         due = takewhile(lambda at: at < warm + length, stream)
         return sum(0 <= at - warm < length for at in due)  # as the samples are chosen
 

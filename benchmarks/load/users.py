@@ -16,14 +16,13 @@ from locust import LoadTestShape, User, constant, events, task
 from benchmarks import sla as slas
 from benchmarks import workloads
 from benchmarks.load.arrivals import parts
-from benchmarks.load.collector import Collector, seeds
+from benchmarks.load.collector import Collector
 from benchmarks.load.generator import Generator
 from benchmarks.load.variables import QUICK_VARIABLE, SLA_VARIABLE
 from benchmarks.load.wire import Answer, Wire
 from benchmarks.quick import quick
 from benchmarks.sla import Sla, SlaError, Target
 
-_DEFAULT_SLA = Path(__file__).parents[1] / "sla.toml"
 _BEGIN, _SAMPLES, _REFUSAL = "lupine-begin", "lupine-samples", "lupine-refusal"
 _REPORT_SECONDS = 1.0
 _SPAWN_SECONDS = 2.0  # all users are there within about so long
@@ -79,9 +78,7 @@ class Session:
         if not isinstance(runner, locust.runners.MasterRunner):
             self.generator = Generator(self.sla, self.path, url, options.grpc_url, self._heard)
         if not isinstance(runner, locust.runners.WorkerRunner):
-            number = options.repetition
-            seed = seeds(self.sla)[(number - 1) % self.sla.repetitions]
-            self.collector = Collector(self.sla, self.path, url, number, seed)
+            self.collector = Collector(self.sla, self.path, url, options.repetition)
             self._greenlets.append(gevent.spawn(self._conduct))
 
     def on_spawning_complete(self, **_: Any) -> None:
@@ -89,12 +86,9 @@ class Session:
         collector, runner = self.collector, self.environment.runner
         if collector is None or collector.running:
             return
-        seed = seeds(self.sla)[
-            (self.environment.parsed_options.repetition - 1) % self.sla.repetitions
-        ]
         if self.generator is not None:
             collector.begin(1)
-            self.generator.begin(0, seed, [(0, 1)] * len(self.sla.target))
+            self.generator.begin(0, collector.seed, [(0, 1)] * len(self.sla.target))
         else:
             workers = runner.clients.running
             # Locust deals the users out as it likes: a process may have none of a target's.
@@ -106,7 +100,7 @@ class Session:
             for number, worker in enumerate(workers):
                 begin = {
                     "worker": number,
-                    "seed": seed,
+                    "seed": collector.seed,
                     "parts": [share[number] for share in shares],
                     "sla": slas.digest(self.sla),
                 }
@@ -282,7 +276,7 @@ def session() -> Session:
     """
     grpc.experimental.gevent.init_gevent()
     try:
-        found = Session(Path(os.environ.get(SLA_VARIABLE, _DEFAULT_SLA)))
+        found = Session(Path(os.environ.get(SLA_VARIABLE, slas.DEFAULT)))
     except SlaError as error:
         _log.error("%s", error)
         raise SystemExit(3) from None

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from benchmarks.knee import Capacity
 from benchmarks.report import html, scale, svg
 from benchmarks.report.document import Environment
-from benchmarks.report.figures import Plot
+from benchmarks.report.figures import plot
 from benchmarks.report.notation import number
 
 
@@ -23,7 +22,7 @@ def write(folder: Path, found: Capacity, environment: Environment) -> None:
 def render(found: Capacity, environment: Environment) -> str:
     """The page."""
     plots = [
-        _plot(
+        plot(
             partial(_latency, found=found),
             key="latency",
             title="Latency by load",
@@ -32,7 +31,7 @@ def render(found: Capacity, environment: Environment) -> str:
             description=f"The limit of {number(found.limit_ms)} ms is kept up to "
             f"{number(found.sustained)} requests a second.",
         ),
-        _plot(
+        plot(
             partial(_throughput, found=found),
             key="throughput",
             title="Answers by load",
@@ -43,11 +42,6 @@ def render(found: Capacity, environment: Environment) -> str:
         ),
     ]
     return html.rendered("capacity.html.j2", found=found, environment=environment, plots=plots)
-
-
-def _plot(draw: partial[None], *, key: str, title: str, caption: str, description: str) -> Plot:
-    drawn = svg.drawing(draw, key=key, title=title, description=description)
-    return Plot(title=title, caption=caption, svg=Markup(drawn))  # noqa: S704 - our own drawing
 
 
 def _latency(axes: Axes, found: Capacity) -> None:

@@ -9,8 +9,8 @@ from functools import partial
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from benchmarks.distribution import pooled
 from benchmarks.report import plots, svg, timeline
-from benchmarks.report.distribution import pooled
 from benchmarks.report.notation import count, number, share
 from benchmarks.report.summary import latency_of
 from benchmarks.result import SERVICE, Repetition, TargetRun
@@ -32,6 +32,22 @@ class Plot:
     svg: Markup
 
 
+def plot(
+    draw: Callable[[Axes], None], *, key: str, title: str, caption: str, description: str
+) -> Plot:
+    """A drawing with its words.
+
+    Args:
+        draw: puts it on the axes.
+        key: a name of letters, digits and dashes that no other plot of the page has.
+        title: what it shows.
+        caption: how to read it.
+        description: what is to be seen, for whoever cannot.
+    """
+    drawing = svg.drawing(draw, key=key, title=title, description=description)
+    return Plot(title, caption, Markup(drawing))  # noqa: S704 - our own drawing, escaped as XML
+
+
 def of_target(key: str, verdict: TargetVerdict, runs: Sequence[TargetRun]) -> Iterator[Plot]:
     """The plots of a target's section; none where nothing was asked.
 
@@ -45,7 +61,7 @@ def of_target(key: str, verdict: TargetVerdict, runs: Sequence[TargetRun]) -> It
         return
     service = pooled(run.series[SERVICE] for run in runs)
     middle, tail = number(latency.quantile(0.5)), number(latency.quantile(0.99))
-    yield _plot(
+    yield plot(
         partial(plots.quantiles, latency=latency, service=service, claims=verdict.claims),
         key=f"{key}-quantiles",
         title="Latency by quantile",
@@ -55,7 +71,7 @@ def of_target(key: str, verdict: TargetVerdict, runs: Sequence[TargetRun]) -> It
     )
     line = timeline.timeline(runs)
     piece = "second" if line.width == 1 else f"{line.width} seconds"
-    yield _plot(
+    yield plot(
         partial(timeline.latency, line=line),
         key=f"{key}-time",
         title="Latency over time",
@@ -63,7 +79,7 @@ def of_target(key: str, verdict: TargetVerdict, runs: Sequence[TargetRun]) -> It
         description=f"Overall, the median is {middle} ms and p99 {tail} ms.",
     )
     lost = share(100 * latency.endless / latency.total)
-    yield _plot(
+    yield plot(
         partial(timeline.throughput, line=line),
         key=f"{key}-rate",
         title="Throughput and failures",
@@ -72,7 +88,7 @@ def of_target(key: str, verdict: TargetVerdict, runs: Sequence[TargetRun]) -> It
     )
     server = plots.added([run.server for run in runs])
     if any(server.values()) and service.total:
-        yield _plot(
+        yield plot(
             partial(plots.beside_server, service=service, server=server),
             key=f"{key}-server",
             title="Client beside gateway",
@@ -89,14 +105,14 @@ def of_generator(repetitions: Sequence[Repetition]) -> Iterator[Plot]:
     if not pulses:
         return
     busiest, lag = max(p.cpu for p in pulses), max(p.lag_ms for p in pulses)
-    yield _plot(
+    yield plot(
         partial(timeline.processor, repetitions=repetitions),
         key="generator-cpu",
         title="Processor",
         caption="A process near 100 % measures itself. Stolen time went to other guests.",
         description=f"A process took at most {share(round(100 * busiest, 1))} % of a core.",
     )
-    yield _plot(
+    yield plot(
         partial(timeline.pauses, repetitions=repetitions),
         key="generator-pauses",
         title="Pauses",
@@ -108,7 +124,7 @@ def of_generator(repetitions: Sequence[Repetition]) -> Iterator[Plot]:
 def _buckets(key: str, runs: Sequence[TargetRun]) -> Iterator[Plot]:
     batches = plots.row_shares(plots.added([run.server_batches for run in runs]))
     if batches:
-        yield _plot(
+        yield plot(
             partial(plots.buckets, shares=batches, what="rows in a batch"),
             key=f"{key}-batches",
             title="Batch sizes",
@@ -117,7 +133,7 @@ def _buckets(key: str, runs: Sequence[TargetRun]) -> Iterator[Plot]:
         )
     queue = plots.wait_shares(plots.added([run.server_queue for run in runs]))
     if queue:
-        yield _plot(
+        yield plot(
             partial(plots.buckets, shares=queue, what="ms in the gateway's queue"),
             key=f"{key}-queue",
             title="Time in the queue",
@@ -128,10 +144,3 @@ def _buckets(key: str, runs: Sequence[TargetRun]) -> Iterator[Plot]:
 
 def _told(shares: Sequence[tuple[str, float]], unit: str) -> str:
     return "; ".join(f"{name} {unit}: {share(percent)} %" for name, percent in shares)
-
-
-def _plot(
-    draw: Callable[[Axes], None], *, key: str, title: str, caption: str, description: str
-) -> Plot:
-    drawing = svg.drawing(draw, key=key, title=title, description=description)
-    return Plot(title, caption, Markup(drawing))  # noqa: S704 - our own drawing, escaped as XML

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from benchmarks.distribution import Distribution, Floats
 from benchmarks.report import scale, svg
-from benchmarks.report.distribution import Distribution, Floats
 from benchmarks.report.notation import share
 from benchmarks.result import Counts
 from benchmarks.verdict import Claim

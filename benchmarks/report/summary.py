@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks import sla as slas
-from benchmarks.report.distribution import Distribution, pooled
+from benchmarks.distribution import Distribution, pooled
 from benchmarks.report.document import Quantiles, Summary
 from benchmarks.result import LATE, LATENCY, SERVICE, WAIT, Repetition, TargetRun
 from benchmarks.sla import Sla

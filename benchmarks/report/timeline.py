@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from benchmarks.distribution import Floats, rank
 from benchmarks.report import scale, svg
-from benchmarks.report.distribution import Floats, rank
 from benchmarks.result import LATENCY, Counts, Pulse, Repetition, TargetRun
 
 _POINTS = 160  # over all repetitions

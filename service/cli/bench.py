@@ -23,7 +23,7 @@ def bench(context: typer.Context) -> None:
     if missing:
         screen.complain(
             f"bench: {', '.join(missing)} is not installed here: in a checkout, "
-            "`make bench-deps`, or pip install -e '.[bench]'"
+            "`make setup`, or pip install -e '.[bench]'"
         )
         raise typer.Exit(_USAGE)
     # It takes our place: signals, progress bars and the exit status are its own.

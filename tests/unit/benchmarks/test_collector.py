@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def collector(one: Sla, path: Path = Path("sla.toml")) -> Collector:
-    return Collector(one, path, "http://127.0.0.1:9", 1, 7)
+    return Collector(one, path, "http://127.0.0.1:9", 1)
 
 
 def message(recorder: Recorder, worker: int = 0, *, done: bool = False, **more: Any) -> Any:
@@ -85,7 +85,7 @@ def test_what_was_measured_is_written(clock: Clock, tmp_path: Path) -> None:
     found = written(one, tmp_path)
     assert found.run.complete
     assert found.run.problem == ""
-    assert (found.run.seed, found.run.seconds, found.run.workers) == (7, 4.0, 1)
+    assert (found.run.seed, found.run.seconds, found.run.workers) == (1001, 4.0, 1)
     assert found.run.connect_ms == (1.5,)
     assert [list(_fields(p)) for p in found.run.pulses] == [pulse]
     good, bad = found.targets["a"], found.targets["b"]

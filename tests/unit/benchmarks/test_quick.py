@@ -4,7 +4,6 @@ import pytest
 
 from benchmarks import sla as slas
 from benchmarks.quick import fewest, quick
-from benchmarks.run import ROOT_SLA
 from benchmarks.sla import Limits, Sla, Target
 
 
@@ -14,7 +13,7 @@ def sla(*targets: Target) -> Sla:
 
 def test_it_takes_half_a_minute_at_most() -> None:
     """One repetition, held to less; what is short already stays as it is."""
-    short = quick(slas.load(ROOT_SLA))
+    short = quick(slas.load(slas.DEFAULT))
     assert short.repetitions == 1
     assert short.confidence == 0.8
     assert short.warmup_seconds + short.duration_seconds + 2 * short.timeout_seconds < 30

@@ -11,8 +11,8 @@ import pytest
 from junitparser import Error, Failure, JUnitXml
 
 from benchmarks import report
+from benchmarks.distribution import Distribution
 from benchmarks.report import document as documents
-from benchmarks.report.distribution import Distribution
 from benchmarks.report.gauge import gauge
 from benchmarks.report.notation import interval, moment, number, share
 from benchmarks.report.plots import added, probability, row_shares, wait_shares

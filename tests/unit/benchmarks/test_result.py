@@ -195,6 +195,14 @@ def test_a_folder_without_a_run_is_none(tmp_path: Path) -> None:
         result.read(tmp_path)
 
 
+def test_a_report_may_hold_what_it_was_compared_with(folder: Path) -> None:
+    """In a folder of its own; none is no error."""
+    assert result.baseline(folder) == []
+    result.write(folder / result.BASELINE, run(3, a=totals()), {"a": samples(1)})
+    assert [one.run.number for one in result.baseline(folder)] == [3]
+    assert [one.run.number for one in result.read(folder)] == [1]
+
+
 def test_digests_are_of_all_raw_files_and_of_nothing_else(folder: Path) -> None:
     """Also of the baseline's; a log of Locust's is no raw file."""
     result.write(folder / result.BASELINE, run(a=totals()), {"a": samples(1)})

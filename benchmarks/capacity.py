@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import knee, result, verdict
+from benchmarks import knee, result, sla_file, verdict
 from benchmarks import run as runs
 from benchmarks import sla as slas
 from benchmarks.knee import Asked, Step
@@ -37,7 +37,7 @@ def run(options: Options, asked: Asked, console: Console) -> int:
         SlaError: the SLA cannot be used.
         BenchError: there is no such target, it has no limit of p99, or nobody answers.
     """
-    sla = slas.load(options.sla)
+    sla = sla_file.load(options.sla)
     target = _chosen(sla, asked.target)
     limit = target.limits.p99_ms
     if limit is None:

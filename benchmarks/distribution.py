@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.result import Counts, Series
+from benchmarks.series import Counts, Series
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks.distribution import pooled
 from benchmarks.promise import promises
-from benchmarks.result import LATE, LATENCY, Pulse, Repetition, TargetRun
+from benchmarks.result import Pulse, Repetition, TargetRun
+from benchmarks.series import LATE, LATENCY
 from benchmarks.sla import Constant, Poisson, Sla, Target, offered
 
 _BUSY = 0.9  # of a core

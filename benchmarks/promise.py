@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from benchmarks.quantile import FEWEST_BLOCKS, Answers, Effect, Levels, Share, needed
+from benchmarks.design_effect import FEWEST_BLOCKS, Effect
+from benchmarks.quantile import Answers, Levels, Share, needed
 from benchmarks.sla import Target
 
 _UNKNOWN = Effect(1.0, 10_000, 0.0)  # before anything was seen: independent requests

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from benchmarks.design_effect import FEWEST_BLOCKS
 from benchmarks.promise import Promise, Weighed
-from benchmarks.quantile import FEWEST_BLOCKS, MOST_NEEDED, Answers
+from benchmarks.quantile import MOST_NEEDED, Answers
 
 _IN_RUNS = 2.0  # from this design effect on, runs of slow answers are worth a word
 

@@ -1,87 +1,27 @@
 """What a run measured, and how it lies on disk: all that the verdict and the report know of it.
 
-A folder holds a `run-<n>` for each repetition; in it an HdrHistogram log per target (format 1.3,
-one line a second and tag, microseconds; any HdrHistogram tool reads it) and `run.json`.
-
-Source: HdrHistogram's log format, https://github.com/HdrHistogram/HdrHistogram.
+A folder holds a `run-<n>` for each repetition; in it a `histogram_log` per target, and `run.json`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from hdrh.codec import HdrCookieException, HdrHistogramSettingsException, HdrLengthException
-from hdrh.histogram import HdrHistogram
-from hdrh.log import HistogramLogReader
 
+from benchmarks import histogram_log
+from benchmarks.series import LATENCY, Counts, Samples, Series
 from benchmarks.sla import slug
-
-Counts = np.ndarray[Any, np.dtype[np.int64]]
-
-DIGITS = 3
-"""Significant digits of every histogram: values are right to one part in a thousand."""
-LONGEST_US = 3_600_000_000
-
-LATENCY = "latency"
-"""From the intended send to the right answer: what is promised."""
-SERVICE = "service"
-"""From the send to the answer, right or not: what a closed loop would have shown."""
-LATE = "late"
-"""From the intended send to the send, as far as the generator itself is to blame."""
-WAIT = "wait"
-"""From the intended send until a connection was free, as far as slow answers are to blame."""
-TAGS = (LATENCY, SERVICE, LATE, WAIT)
-
-
-_BROKEN = (
-    HdrCookieException,
-    HdrHistogramSettingsException,
-    HdrLengthException,
-    zlib.error,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-)
-"""What the library raises at a log that was altered."""
 
 NO_CONNECTION_FREE = "no connection was free"
 """The failure of a request that waited for a connection until the end."""
 
 BASELINE = "baseline"
 """Folder in a report's that holds the raw data of what it was compared with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """Times of one kind, counted for each second of the intended send.
-
-    Args:
-        values: shape (V,), microseconds, ascending; the highest that falls into each bucket.
-        counts: shape (S, V).
-    """
-
-    values: Counts
-    counts: Counts
-
-    @property
-    def total(self) -> int:
-        """How many there are."""
-        return int(self.counts.sum())
-
-    def over(self, limit_ms: float) -> Counts:
-        """How many in each second were longer than a limit; shape (S,).
-
-        A bucket that reaches over the limit counts as over it.
-        """
-        return np.asarray(self.counts[:, self.values > limit_ms * 1000].sum(axis=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,19 +55,6 @@ class TargetRun:
     def asked(self) -> Counts:
         """Requests of each second, answered or not; shape (S,)."""
         return np.asarray(self.series[LATENCY].counts.sum(axis=1) + self.failed)
-
-
-@dataclass(frozen=True, slots=True)
-class Samples:
-    """Raw times of one kind.
-
-    Args:
-        seconds: shape (N,): of the intended send, counted from the beginning of the measured time.
-        micros: shape (N,): microseconds.
-    """
-
-    seconds: Counts
-    micros: Counts
 
 
 class Pulse(msgspec.Struct, frozen=True):
@@ -191,14 +118,8 @@ def write(folder: Path, run: Run, samples: Mapping[str, Mapping[str, Samples]]) 
     into = folder / f"run-{run.number}"
     into.mkdir(parents=True, exist_ok=True)
     for name, totals in run.targets.items():
-        with (into / f"{slug(name)}.hlog").open("w") as file:
-            file.write(f"#[{name}: microseconds, by the second of the intended send]\n")
-            file.write("#[Histogram log format version 1.3]\n")
-            file.write(
-                '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
-            )
-            for tag in TAGS:
-                file.writelines(_log(tag, samples[name][tag], len(totals.failed)))
+        log = into / f"{slug(name)}.hlog"
+        histogram_log.write(log, name, samples[name], len(totals.failed))
     (into / "run.json").write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1))
     return into
 
@@ -239,31 +160,13 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def histogram() -> Any:
-    """An empty histogram, as all of ours are."""
-    return HdrHistogram(1, LONGEST_US, DIGITS)
-
-
-def _log(tag: str, samples: Samples, seconds: int) -> Iterator[str]:
-    """The lines of a log; the library's writer knows no tags."""
-    order = np.argsort(samples.seconds, kind="stable")
-    begins = np.searchsorted(samples.seconds[order], np.arange(seconds + 1))
-    micros = samples.micros[order]
-    for second in range(seconds):
-        one = histogram()
-        for value in micros[begins[second] : begins[second + 1]].tolist():
-            one.record_value(min(max(value, 1), LONGEST_US))
-        longest = one.get_max_value() / 1000
-        yield f"Tag={tag},{second:.3f},1.000,{longest:.3f},{one.encode().decode()}\n"
-
-
 def _repetition(folder: Path) -> Repetition:
     run = msgspec.json.decode((folder / "run.json").read_bytes(), type=Run)
     targets = {}
     for name, totals in run.targets.items():
         targets[name] = TargetRun(
             name=name,
-            series=_tables(folder / f"{slug(name)}.hlog", len(totals.failed)),
+            series=histogram_log.read(folder / f"{slug(name)}.hlog", len(totals.failed)),
             failed=np.array(totals.failed, np.int64),
             failures=totals.failures,
             examples=totals.examples,
@@ -273,54 +176,6 @@ def _repetition(folder: Path) -> Repetition:
             server_queue=_edges(totals.server_queue),
         )
     return Repetition(run=run, targets=targets)
-
-
-def _tables(path: Path, seconds: int) -> dict[str, Series]:
-    empty = histogram()
-    highest = np.array(
-        [
-            empty.get_highest_equivalent_value(empty.get_value_from_index(i))
-            for i in range(empty.counts_len)
-        ],
-        np.int64,
-    )
-    found: dict[str, dict[int, tuple[Counts, Counts]]] = {tag: {} for tag in TAGS}
-    for tag, second, counts in _lines(path, empty):
-        if tag not in found or not 0 <= second < seconds or second in found[tag]:
-            raise ValueError(f"{path}: a histogram {tag!r} of second {second}")
-        places = np.flatnonzero(counts)  # a few of thousands
-        found[tag][second] = places, counts[places]
-    for tag, lines in found.items():
-        if len(lines) != seconds:
-            raise ValueError(f"{path} has {len(lines)} histograms {tag!r}, not {seconds}")
-    return {tag: _series(highest, lines, seconds) for tag, lines in found.items()}
-
-
-def _lines(path: Path, empty: Any) -> Iterator[tuple[str, int, Counts]]:
-    """Tag, second and counts of each line.
-
-    Raises:
-        ValueError: a line cannot be read.
-    """
-    reader = HistogramLogReader(str(path), empty)
-    try:
-        while (one := reader.get_next_interval_histogram()) is not None:
-            second = round(one.get_start_time_stamp() / 1000)
-            if len(one.counts) != empty.counts_len or one.significant_figures != DIGITS:
-                raise ValueError(f"second {second} has other buckets than ours")
-            yield one.get_tag(), second, np.ctypeslib.as_array(one.counts).astype(np.int64)
-    except _BROKEN as error:
-        raise ValueError(f"{path} is broken: {type(error).__name__}: {error}") from None
-    finally:
-        reader.input_file.close()
-
-
-def _series(highest: Counts, lines: Mapping[int, tuple[Counts, Counts]], seconds: int) -> Series:
-    used = np.unique(np.concatenate([np.empty(0, np.int64), *(p for p, _ in lines.values())]))
-    counts = np.zeros((seconds, len(used)), np.int64)
-    for second, (places, found) in lines.items():
-        counts[second, np.searchsorted(used, places)] = found
-    return Series(values=highest[used], counts=counts)
 
 
 def _edges(named: Mapping[str, float]) -> dict[float, float]:

@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from benchmarks import report, result, verdict, workloads
+from benchmarks import report, result, sla_file, verdict, workloads
 from benchmarks import sla as slas
 from benchmarks.load import variables
 from benchmarks.quick import quick
@@ -76,7 +76,7 @@ def run(options: Options, console: Console) -> verdict.Verdict:
         SlaError: the SLA cannot be used.
         BenchError: the folder or the baseline cannot be used, or Locust does not run.
     """
-    sla = slas.load(options.sla)
+    sla = sla_file.load(options.sla)
     if options.quick:
         sla = quick(sla)
     workloads.check(sla, options.sla)

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.result import LATE, LATENCY, TAGS, Counts, Pulse, Repetition, Run, Series, TargetRun
+from benchmarks.result import Pulse, Repetition, Run, TargetRun
+from benchmarks.series import LATE, LATENCY, TAGS, Counts, Series
 from benchmarks.sla import Limits, Sla, Target
 
 NAME = "digits"

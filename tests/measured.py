@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.report import Document, Environment, Host, Model, summarise
-from benchmarks.result import TAGS, Pulse, Repetition, Run, Series, TargetRun
+from benchmarks.result import Pulse, Repetition, Run, TargetRun
+from benchmarks.series import TAGS, Series
 from benchmarks.sla import Bursts, Limits, Sla, Target
 from benchmarks.verdict import Claim, Doubt, Outcome, TargetVerdict, Verdict
 

@@ -18,7 +18,8 @@ from scipy import signal, special
 
 from benchmarks.harness import planted, scale
 from benchmarks.harness.record import Evidence
-from benchmarks.result import LATENCY, TAGS, Counts, Pulse, Repetition, Run, Series, TargetRun
+from benchmarks.result import Pulse, Repetition, Run, TargetRun
+from benchmarks.series import LATENCY, TAGS, Counts, Series
 from benchmarks.sla import Limits, Sla, Target
 from benchmarks.verdict import Outcome, judge
 

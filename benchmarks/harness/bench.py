@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from benchmarks import sla as slas
+from benchmarks import sla_file
 from benchmarks.harness.gateway import LUPINE, Running
 from benchmarks.report import document as documents
 from benchmarks.report.document import Document
@@ -31,7 +31,7 @@ def bench(
     """
     file = folder / "sla.toml"
     file.write_text(sla)
-    slas.load(file)
+    sla_file.load(file)
     urls = ("--url", running.url, "--grpc-url", running.grpc_url)
     done = subprocess.run(
         [LUPINE, "bench", "--sla", str(file), "--out", str(folder / out), *urls],

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import result, trace
+from benchmarks import result, series, trace
 from benchmarks import sla as slas
 from benchmarks.load import gateway_metrics
 from benchmarks.load.generator import streams
@@ -173,22 +173,22 @@ class Collector:
         missing = self._workers - len(self._done)
         return f"{missing} of {self._workers} generator processes did not end their share"
 
-    def _target(self, index: int) -> tuple[dict[str, result.Samples], TargetTotals]:
+    def _target(self, index: int) -> tuple[dict[str, series.Samples], TargetTotals]:
         target, length = self._sla.target[index], self._sla.duration_seconds
         rows = self._samples.of(index, length)
         seconds = rows["intended"].astype(np.int64)
         right = rows["fate"] == 0
 
-        def times(field: str, of: Any) -> result.Samples:
+        def times(field: str, of: Any) -> series.Samples:
             micros = np.ceil(rows[field][of] * _US).astype(np.int64)
-            return result.Samples(seconds[of], micros)
+            return series.Samples(seconds[of], micros)
 
         every, sent = np.ones(len(rows), bool), rows["service"] > 0
         samples = {
-            result.LATENCY: times("latency", right),
-            result.SERVICE: times("service", sent),
-            result.LATE: times("late", sent),
-            result.WAIT: times("wait", every),
+            series.LATENCY: times("latency", right),
+            series.SERVICE: times("service", sent),
+            series.LATE: times("late", sent),
+            series.WAIT: times("wait", every),
         }
         counted = Counter(rows["fate"].tolist())
         failures = {self._samples.fate(n): c for n, c in counted.items()}

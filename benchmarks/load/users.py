@@ -14,7 +14,7 @@ import locust.runners
 from locust import LoadTestShape, User, constant, events, task
 
 from benchmarks import sla as slas
-from benchmarks import workloads
+from benchmarks import sla_file, workloads
 from benchmarks.load.arrivals import parts
 from benchmarks.load.collector import Collector
 from benchmarks.load.generator import Generator
@@ -43,7 +43,7 @@ class Session:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.sla: Sla = slas.load(path)
+        self.sla: Sla = sla_file.load(path)
         if os.environ.get(QUICK_VARIABLE):
             self.sla = quick(self.sla)
         workloads.check(self.sla, path)  # Locust would go on without us if it were found out later

@@ -13,7 +13,8 @@ from benchmarks.distribution import pooled
 from benchmarks.report import plots, svg, timeline
 from benchmarks.report.notation import count, number, share
 from benchmarks.report.summary import latency_of
-from benchmarks.result import SERVICE, Repetition, TargetRun
+from benchmarks.result import Repetition, TargetRun
+from benchmarks.series import SERVICE
 from benchmarks.verdict import TargetVerdict
 
 

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from benchmarks.distribution import Distribution, Floats
 from benchmarks.report import scale, svg
 from benchmarks.report.notation import share
-from benchmarks.result import Counts
+from benchmarks.series import Counts
 from benchmarks.verdict import Claim
 
 _POINTS = 240  # of a curve: more than its pixels on a phone

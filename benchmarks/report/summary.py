@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from benchmarks import sla as slas
 from benchmarks.distribution import Distribution, pooled
 from benchmarks.report.document import Quantiles, Summary
-from benchmarks.result import LATE, LATENCY, SERVICE, WAIT, Repetition, TargetRun
+from benchmarks.result import Repetition, TargetRun
+from benchmarks.series import LATE, LATENCY, SERVICE, WAIT
 from benchmarks.sla import Sla
 
 

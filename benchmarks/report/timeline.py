@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 
 from benchmarks.distribution import Floats, rank
 from benchmarks.report import scale, svg
-from benchmarks.result import LATENCY, Counts, Pulse, Repetition, TargetRun
+from benchmarks.result import Pulse, Repetition, TargetRun
+from benchmarks.series import LATENCY, Counts
 
 _POINTS = 160  # over all repetitions
 _LABELS = 12  # repetitions that have room for a name each

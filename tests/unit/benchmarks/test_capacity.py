@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import capacity, knee
 from benchmarks.knee import Asked, Step
-from benchmarks.result import TAGS, Pulse, Repetition, Run, Series, TargetRun
+from benchmarks.result import Pulse, Repetition, Run, TargetRun
+from benchmarks.series import TAGS, Series
 from benchmarks.sla import Limits, Poisson, Sla, Target, connections, with_rate
 from benchmarks.verdict import Claim, Doubt, Outcome, TargetVerdict, Verdict
 

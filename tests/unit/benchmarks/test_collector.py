@@ -10,7 +10,8 @@ from benchmarks import result
 from benchmarks.load import gateway_metrics
 from benchmarks.load.collector import Collector, seeds
 from benchmarks.load.recorder import RIGHT, Recorder, Timing
-from benchmarks.result import LATE, LATENCY, NO_CONNECTION_FREE, SERVICE, WAIT
+from benchmarks.result import NO_CONNECTION_FREE
+from benchmarks.series import LATE, LATENCY, SERVICE, WAIT
 from benchmarks.sla import Constant, Limits, Sla, Target, Trace
 
 PLANNED = 40

@@ -6,15 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.quantile import (
-    MOST_NEEDED,
-    Answers,
-    Effect,
-    Levels,
-    design_effect,
-    needed,
-    share,
-)
+from benchmarks.design_effect import Effect, design_effect
+from benchmarks.quantile import MOST_NEEDED, Answers, Levels, needed, share
 from tests.counted import exceeding, target_run
 
 MANY = Effect(1.0, 10**9, 0.0)

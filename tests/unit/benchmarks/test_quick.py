@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import sla as slas
+from benchmarks import sla_file
 from benchmarks.quick import fewest, quick
 from benchmarks.sla import Limits, Sla, Target
 
@@ -13,7 +14,7 @@ def sla(*targets: Target) -> Sla:
 
 def test_it_takes_half_a_minute_at_most() -> None:
     """One repetition, held to less; what is short already stays as it is."""
-    short = quick(slas.load(slas.DEFAULT))
+    short = quick(sla_file.load(slas.DEFAULT))
     assert short.repetitions == 1
     assert short.confidence == 0.8
     assert short.warmup_seconds + short.duration_seconds + 2 * short.timeout_seconds < 30

@@ -18,7 +18,8 @@ from benchmarks.report.notation import interval, moment, number, share
 from benchmarks.report.plots import added, probability, row_shares, wait_shares
 from benchmarks.report.summary import summarise
 from benchmarks.report.timeline import timeline
-from benchmarks.result import LATENCY, Repetition
+from benchmarks.result import Repetition
+from benchmarks.series import LATENCY
 from benchmarks.verdict import Doubt, Outcome
 from tests import measured
 

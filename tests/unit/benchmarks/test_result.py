@@ -11,8 +11,9 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
-from benchmarks import result
-from benchmarks.result import LATENCY, SERVICE, TAGS, Pulse, Run, Samples, Series, TargetTotals
+from benchmarks import histogram_log, result
+from benchmarks.result import Pulse, Run, TargetTotals
+from benchmarks.series import LATENCY, SERVICE, TAGS, Samples, Series
 
 SECONDS = 4
 
@@ -82,7 +83,9 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
             assert series.counts.shape == (SECONDS, len(series.values))
             for second in range(SECONDS):
                 found = np.repeat(series.values, series.counts[second])
-                right = np.sort(np.minimum(sent.micros[sent.seconds == second], result.LONGEST_US))
+                right = np.sort(
+                    np.minimum(sent.micros[sent.seconds == second], histogram_log.LONGEST_US)
+                )
                 assert (found >= right).all()  # never told shorter than it was
                 assert (found <= right * 1.001 + 1).all()
     other = read.targets["b, über HTTP"]
@@ -112,7 +115,7 @@ def test_nothing_measured_is_no_error(tmp_path: Path) -> None:
 def test_any_tool_for_histogram_logs_reads_ours(folder: Path) -> None:
     """The library's own reader, and all tags together."""
     reader = HistogramLogReader(str(folder / "run-1" / "a.hlog"), HdrHistogram(1, 10**10, 3))
-    everything = HdrHistogram(1, result.LONGEST_US, result.DIGITS)
+    everything = HdrHistogram(1, histogram_log.LONGEST_US, histogram_log.DIGITS)
     tags = set()
     while (one := reader.get_next_interval_histogram()) is not None:
         tags.add(one.get_tag())
@@ -153,7 +156,7 @@ def flipped(text: str) -> str:
 
 
 def coarse(text: str) -> str:
-    other = HdrHistogram(1, result.LONGEST_US, 2)
+    other = HdrHistogram(1, histogram_log.LONGEST_US, 2)
     other.record_value(77)
     return re.sub(r"HISTF\S+", other.encode().decode(), text, count=1)
 

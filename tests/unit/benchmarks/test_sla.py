@@ -8,7 +8,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from benchmarks import place, trace
+from benchmarks import place, sla_file, trace
 from benchmarks import sla as slas
 from benchmarks.quick import quick
 from benchmarks.sla import Bursts, Limits, Poisson, SlaError, Step, Steps, Target, Trace
@@ -109,7 +109,7 @@ def test_what_is_wrong_is_told_with_its_line(
     """File, line, key, and what would be right."""
     path = written(tmp_path, text)
     with pytest.raises(SlaError) as refused:
-        slas.load(path)
+        sla_file.load(path)
     message = str(refused.value)
     assert message.startswith(f"{path}:{line}: "), message
     for part in told:
@@ -119,18 +119,18 @@ def test_what_is_wrong_is_told_with_its_line(
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Whether it is missing, no text, or JSON with an error in it."""
     with pytest.raises(SlaError, match=r"gone\.toml.*No such file"):
-        slas.load(tmp_path / "gone.toml")
+        sla_file.load(tmp_path / "gone.toml")
     path = tmp_path / "sla.toml"
     path.write_bytes(b"\xff")
     with pytest.raises(SlaError, match=r"sla\.toml.*utf-8"):
-        slas.load(path)
+        sla_file.load(path)
     with pytest.raises(SlaError, match=r"sla\.json:2: Expecting"):
-        slas.parse('{"target":\n]', tmp_path / "sla.json")
+        sla_file.parse('{"target":\n]', tmp_path / "sla.json")
 
 
 def test_the_default_file_loads() -> None:
     """And all that it names is there."""
-    found = slas.load(slas.DEFAULT)
+    found = sla_file.load(slas.DEFAULT)
     assert len(found.target) == 5
     assert {target.model for target in found.target} == {"digits", "magika", "parcel_router"}
     assert all(target.limits.p99_ms for target in found.target)
@@ -138,10 +138,10 @@ def test_the_default_file_loads() -> None:
 
 def test_a_program_may_write_json(tmp_path: Path) -> None:
     """What is written out of the types reads back the same, and has the same digest."""
-    found = slas.load(slas.DEFAULT)
+    found = sla_file.load(slas.DEFAULT)
     path = tmp_path / "sla.json"
     path.write_bytes(msgspec.json.encode(found))
-    again = slas.load(path)
+    again = sla_file.load(path)
     assert again == found
     assert slas.digest(again) == slas.digest(found)
     assert slas.digest(quick(found)) != slas.digest(found)

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from benchmarks import knee, result, sla_file, verdict
+from benchmarks import knee, result, sla_file, verdict, workloads
 from benchmarks import run as runs
 from benchmarks import sla as slas
 from benchmarks.knee import Asked, Step
@@ -34,7 +34,7 @@ def run(options: Options, asked: Asked, console: Console) -> int:
         FOUND, or GENERATOR where the generator gave up first.
 
     Raises:
-        SlaError: the SLA cannot be used.
+        SlaError: the SLA, or a file that it names, cannot be used.
         BenchError: there is no such target, it has no limit of p99, or nobody answers.
     """
     sla = sla_file.load(options.sla)
@@ -42,6 +42,7 @@ def run(options: Options, asked: Asked, console: Console) -> int:
     limit = target.limits.p99_ms
     if limit is None:
         raise BenchError(f"target {target.name!r} has no limit p99_ms: nothing says when it breaks")
+    workloads.check(sla, options.sla)
     runs.claim(options.out)
     subject = look(sla, options.url, options.grpc_url, options.backend)
     if subject.problem:

@@ -7,12 +7,15 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
 from benchmarks import capacity, knee
+from benchmarks.harness.gateway import free_port
 from benchmarks.knee import Asked, Step
 from benchmarks.result import Pulse, Repetition, Run, TargetRun
+from benchmarks.run import Options
 from benchmarks.series import TAGS, Series
-from benchmarks.sla import Limits, Poisson, Sla, Target, connections, with_rate
+from benchmarks.sla import Limits, Poisson, Sla, SlaError, Target, Trace, connections, with_rate
 from benchmarks.verdict import Claim, Doubt, Outcome, TargetVerdict, Verdict
 
 ASKED = Asked(target="", users=2000, think_seconds=10, step_seconds=5)
@@ -181,6 +184,30 @@ def test_a_step_is_one_target_at_one_rate(tmp_path: Path) -> None:
     assert target.limits.p50_ms is None
     assert Path(target.payloads or "").is_absolute()
     assert (found.duration_seconds, found.repetitions) == (7.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "changes"),
+    [("cases.json", {"payloads": "cases.json"}), ("t.txt", {"arrivals": Trace("t.txt")})],
+)
+def test_files_that_cannot_be_used_are_told_before_anything_is_asked_or_written(
+    wrong: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """As `lupine bench` itself does, and not by a Locust that ends without a result."""
+    broken = msgspec.structs.replace(TARGET, name="b", rate=None if "arrivals" in changes else 9)
+    sla = Sla(target=(TARGET, msgspec.structs.replace(broken, **changes)))
+    (tmp_path / "sla.json").write_bytes(msgspec.json.encode(sla))
+    (tmp_path / wrong).write_text("nothing that is wanted")
+    nobody = f"127.0.0.1:{free_port()}"
+    options = Options(
+        sla=tmp_path / "sla.json",
+        url=f"http://{nobody}",
+        grpc_url=nobody,
+        out=tmp_path / "report",
+    )
+    with pytest.raises(SlaError, match=wrong):
+        capacity.run(options, ASKED, Console(quiet=True))
+    assert not options.out.exists()
 
 
 def claim(name: str, limit: float, measured: float | None, outcome: Outcome) -> Claim:

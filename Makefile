@@ -94,11 +94,15 @@ test: setup lint ## everything that a change must pass (ARGS='-k name' picks tes
 evidence-%: setup $(STAMPS)/dev ## reproduce a published figure; topics below
 	$(BIN)/python -m benchmarks.evidence $*
 
+.PHONY: bench-peers
+bench-peers: setup $(STAMPS)/dev ## beside other model servers, each in .peers/ (ARGS='--rounds 1', '--only mosec,triton', '--fresh')
+	$(BIN)/python -m benchmarks.peers $(ARGS)
+
 # ---------------------------------------------------------------- the rest
 
 .PHONY: clean
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .triton $(STAMPS) .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf $(VENV) .triton .peers $(STAMPS) .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache *.egg-info triton_repo/magika/1
 
 .PHONY: help

@@ -16,7 +16,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-_FOLDER = Path(__file__).parents[2] / "docs" / "evidence"
+FOLDER = Path(__file__).parents[2] / "docs" / "evidence"
 _PACKAGES = (
     "bentoml",
     "tritonclient",
@@ -50,6 +50,8 @@ class Evidence:
     Args:
         topic: as `make evidence-<topic>` names it.
         backend: what ran the models, in full, as every headline of speed must say.
+        command: that reproduces it, where it is not `make evidence-<topic>`.
+        folder: for the record.
     """
 
     topic: str
@@ -57,6 +59,8 @@ class Evidence:
     figures: list[Figure] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+    folder: Path = FOLDER
 
     def add(
         self, name: str, measured: object, target: str = "", *, holds: bool | None = None
@@ -78,13 +82,13 @@ class Evidence:
         console.print(table)
         for what in self.wrong[:20]:
             console.print(f"[red]WRONG[/red] {what}", markup=True)
-        _FOLDER.mkdir(parents=True, exist_ok=True)
-        path = _FOLDER / f"{self.topic}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{self.topic}.json"
         path.write_text(json.dumps(self._document(), indent=1, sort_keys=True) + "\n")
         missed = [figure.name for figure in self.figures if figure.holds is False]
         console.print(
             f"{len(self.wrong)} wrong answers; missed: {', '.join(missed) or 'none'}; "
-            f"written to docs/evidence/{path.name}"
+            f"written to {self.folder.parent.name}/{self.folder.name}/{path.name}"
         )
         return 1 if self.wrong else 0
 
@@ -92,9 +96,9 @@ class Evidence:
         return {
             "topic": self.topic,
             "backend": self.backend,
-            "command": f"make evidence-{self.topic}",
+            "command": self.command or f"make evidence-{self.topic}",
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "commit": _commit(),
+            "commit": commit(),
             "host": host(),
             "versions": {name: version(name) for name in _PACKAGES},
             "figures": [asdict(figure) for figure in self.figures],
@@ -119,7 +123,9 @@ def host() -> Mapping[str, Any]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Of this checkout, and whether tracked files differ from it."""
+
     def git(*arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments], capture_output=True, text=True, check=False

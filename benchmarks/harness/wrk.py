@@ -13,12 +13,28 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of wrk measured; latencies in milliseconds."""
+    """What one run of wrk measured; latencies in milliseconds.
+
+    Args:
+        rate: answers a second, of any status.
+        p50: of the latency.
+        p99: of the latency.
+        failed: requests that were refused, cut off or not answered in time.
+        answered: requests with an answer, of any status.
+        refused: those among them whose status was an error.
+    """
 
     rate: float
     p50: float
     p99: float
     failed: int
+    answered: int
+    refused: int
+
+    @property
+    def good_rate(self) -> float:
+        """Answers a second whose status was no error."""
+        return self.rate * (1 - self.refused / self.answered) if self.answered else 0.0
 
 
 def script(folder: Path, name: str, shape: list[int], output: str) -> Path:
@@ -60,17 +76,32 @@ def run(url: str, request: Path, *, connections: int, seconds: int) -> Load:
     done = subprocess.run(
         [*command, "-s", str(request), url], capture_output=True, text=True, check=False
     )
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
-    if rate is None:
-        raise RuntimeError(f"wrk: {done.stdout}{done.stderr}")
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", done.stdout)
-    broken = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", done.stdout)
-    counts = [int(n) for found in (refused, broken) if found for n in found.groups()]
+    try:
+        return parse(done.stdout)
+    except ValueError:
+        raise RuntimeError(f"wrk: {done.stdout}{done.stderr}") from None
+
+
+def parse(text: str) -> Load:
+    """What wrk printed at the end of a run with `--latency`.
+
+    Raises:
+        ValueError: it did not come to its end.
+    """
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    answered = re.search(r"(\d+) requests in", text)
+    if rate is None or answered is None:
+        raise ValueError("no rate in what wrk printed")
+    found = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    refused = int(found[1]) if found else 0
+    broken = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     return Load(
         rate=float(rate[1]),
-        p50=_millis(done.stdout, "50"),
-        p99=_millis(done.stdout, "99"),
-        failed=sum(counts),
+        p50=_millis(text, "50"),
+        p99=_millis(text, "99"),
+        failed=refused + sum(map(int, broken.groups() if broken else ())),
+        answered=int(answered[1]),
+        refused=refused,
     )
 
 

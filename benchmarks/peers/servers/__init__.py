@@ -1,0 +1,1 @@
+"""What each peer's own environment runs: programs of their own, which import nothing of ours."""

@@ -95,7 +95,7 @@ evidence-%: setup $(STAMPS)/dev ## reproduce a published figure; topics below
 	$(BIN)/python -m benchmarks.evidence $*
 
 .PHONY: bench-peers
-bench-peers: setup $(STAMPS)/dev ## beside other model servers, each in .peers/ (ARGS='--rounds 1', '--only mosec,triton', '--fresh')
+bench-peers: setup $(STAMPS)/dev ## beside other model servers (ARGS='--rounds 1', '--only mosec,triton', '--fresh'); goes on where it was interrupted
 	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 # ---------------------------------------------------------------- the rest

@@ -106,5 +106,5 @@ def parse(text: str) -> Load:
 
 
 def _millis(text: str, percentile: str) -> float:
-    found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s)$", text, re.MULTILINE)
+    found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s) *$", text, re.MULTILINE)
     return float(found[1]) * _UNITS[found[2]] if found else float("nan")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +25,8 @@ _USAGE = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and record. Returns the exit status: 1 for a wrong answer."""
     options = _parser().parse_args(arguments)
+    # Else a SIGTERM would leave the servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console(width=None if sys.stdout.isatty() else 140)
     missing = [tool for tool in ("wrk", "h2load") if shutil.which(tool) is None]
     if missing:

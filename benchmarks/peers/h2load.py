@@ -13,7 +13,6 @@ from benchmarks.peers.peer import Exchange
 from benchmarks.peers.request import framed
 
 CHANNELS = 8
-_WARM_SECONDS = 1
 _FRAME = 5  # bytes before each message
 
 
@@ -25,7 +24,7 @@ class Printed:
         rate: answers a second.
         done: requests that ended.
         failed: those that failed as HTTP/2 sees it.
-        data: bytes of all answers' bodies, those of the warm-up's last requests among them.
+        data: bytes of all answers' bodies.
     """
 
     rate: float
@@ -62,7 +61,7 @@ def run(
         address: host and port.
         exchange: what is sent.
         in_flight: calls at once, over 8 channels.
-        seconds: of measured time, after one to warm up.
+        seconds: of load; its warm-up has been before.
         size: bytes of a good answer's message.
         folder: for the files that h2load reads and writes.
 
@@ -73,7 +72,7 @@ def run(
     body.write_bytes(framed(exchange.body))
     log.unlink(missing_ok=True)  # h2load appends
     command = ["h2load", f"-c{CHANNELS}", f"-m{in_flight // CHANNELS}", f"-D{seconds:g}"]
-    command += [f"--warm-up-time={_WARM_SECONDS}", f"--log-file={log}", f"-d{body}"]
+    command += [f"--log-file={log}", f"-d{body}"]
     command += ["-Hcontent-type: application/grpc", "-Hte: trailers"]
     done = subprocess.run(
         [*command, f"http://{address}{exchange.path}"], capture_output=True, text=True, check=False

@@ -29,4 +29,5 @@ PEER = Peer(
     closed={Wire.JSON: (64,)},
     offered=(100, 1000),
     group="litserve",
+    patience=3.0,  # its workers outlive it, and wait for nothing
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -104,7 +103,7 @@ class Peer:
         prepare: writes the files that the command needs.
         variables: of its environment.
         folder: it is started in; None for its scratch.
-        stop: the signal that ends it.
+        patience: seconds after SIGTERM until it is killed: nothing is in flight any more.
     """
 
     name: str
@@ -122,4 +121,4 @@ class Peer:
     prepare: Callable[[Place], None] = field(default=_nothing)
     variables: Callable[[Place], Mapping[str, str]] = field(default=_no_variables)
     folder: Path | None = None
-    stop: signal.Signals = signal.SIGTERM
+    patience: float = 20.0

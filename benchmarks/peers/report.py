@@ -91,7 +91,7 @@ def _peer(evidence: Evidence, peer: Peer, done: Mapping[Cell, Found]) -> None:
         evidence.add(
             f"{peer.title}, {told(load)}",
             f"{spread([one.rate for one in found], 0)}/s, p99 {_p99(done, peer, load)} ms, "
-            f"{_cpu(found)}, {statistics.median(one.rss_mib for one in found):.0f} MiB"
+            f"{_cpu(found)}{statistics.median(one.rss_mib for one in found):.0f} MiB"
             + _rest(found),
         )
         # An overload that no server of this machine can bear may be answered with a refusal.
@@ -115,7 +115,7 @@ def _p99(done: Mapping[Cell, Found], peer: Peer, load: Load) -> str:
 
 def _cpu(found: Sequence[Found]) -> str:
     costs = [one.cpu_us for one in found if one.cpu_us is not None]
-    return f"{statistics.median(costs):.0f} µs CPU" if costs else "no answer"
+    return f"{statistics.median(costs):.0f} µs CPU, " if costs else ""
 
 
 def _rest(found: Sequence[Found]) -> str:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from benchmarks.peers.peer import Array, Exchange, Peer, Place, Wire
 from benchmarks.peers.request import TOLERANCE, answer
 
 _START_SECONDS = 90.0
-_STOP_SECONDS = 45.0
+_KILL_SECONDS = 5.0
 _ANSWER_SECONDS = 10.0
 _MIB = 1 << 20
 
@@ -213,14 +213,11 @@ def _family(process: psutil.Process) -> list[psutil.Process]:
 
 def _stop(served: Served, process: subprocess.Popen[bytes]) -> None:
     family = _family(served.process)
-    if process.poll() is None:
-        process.send_signal(served.peer.stop)
-    psutil.wait_procs(family, timeout=_STOP_SECONDS if process.poll() is None else 0)
+    process.terminate()
+    _, left = psutil.wait_procs(family, timeout=served.peer.patience)
     # psutil knows a process by its start as well: a pid that is another's by now is left alone.
-    for left in family:
-        if left.is_running():
-            try:
-                left.kill()
-            except psutil.NoSuchProcess:
-                continue
+    for one in left:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(left, timeout=_KILL_SECONDS)
     process.wait()

@@ -39,5 +39,6 @@ PEER = Peer(
     offered=OFFERED,
     group="fast",
     oip=True,
+    patience=5.0,  # it waits 30 s for connections that nobody uses
     folder=ROOT,
 )

@@ -119,10 +119,14 @@ def raw(done: Mapping[Cell, Found]) -> list[dict[str, Any]]:
             "kind": cell.load.kind.value,
             "wire": cell.load.wire.value,
             "size": cell.load.size,
-            **msgspec.to_builtins(found),
+            **{name: _short(value) for name, value in msgspec.to_builtins(found).items()},
         }
         for cell, found in sorted(done.items())
     ]
+
+
+def _short(value: float | None) -> float | None:
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def _told(conditions: Conditions) -> str:

@@ -50,7 +50,7 @@ PEERS = (
         "BentoML typed, batched",
         "MlpBatched",
         "`@bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=1000)`, two workers, no "
-        "access log",
+        "access log; one worker was tried and slower",
     ),
     _peer(
         "bentoml",

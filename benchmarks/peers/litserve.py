@@ -18,8 +18,8 @@ def _command(place: Place) -> list[str]:
 PEER = Peer(
     name="litserve",
     title="LitServe",
-    configured="`max_batch_size=64, batch_timeout=0.005, workers_per_device=2, fast_queue=True`: "
-    "faster on two cores than one worker",
+    configured="`max_batch_size=64, batch_timeout=0.005, workers_per_device=2, fast_queue=True`; "
+    "one worker was tried and slower",
     environment=Environment(
         "litserve", ("litserve==0.2.19", "onnxruntime==1.31.1", "numpy==2.4.6")
     ),

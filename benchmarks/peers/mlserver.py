@@ -37,7 +37,7 @@ PEER = Peer(
     name="mlserver",
     title="MLServer",
     configured="adaptive batching, `max_batch_size` 64 and `max_batch_time` 5 ms; "
-    "`parallel_workers` 0: with one and with two it was slower on two cores",
+    "`parallel_workers` 0; one and two were tried and slower on two cores",
     environment=Environment(
         "mlserver",
         # It asks uvloop for a loop where later ones make none any more.

@@ -18,8 +18,8 @@ def _command(place: Place) -> list[str]:
 PEER = Peer(
     name="mosec",
     title="mosec",
-    configured="`append_worker(num=1, max_batch_size=64, max_wait_time=1)`: on two cores faster "
-    "than two workers, and than waiting 5 ms",
+    configured="`append_worker(num=1, max_batch_size=64, max_wait_time=1)`; two workers were tried "
+    "and slower on two cores, waiting 5 ms made no difference",
     environment=Environment("mosec", ("mosec==0.9.8", "onnxruntime==1.31.1", "numpy==2.4.6")),
     command=_command,
     variables=lambda place: {"MLP_MODEL": str(place.model)},

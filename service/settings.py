@@ -83,6 +83,9 @@ class TritonSettings(_Section):
     """The tritonserver behind the gateway."""
 
     url: str = Field("", description="HOST:PORT[,...] of servers elsewhere; empty: the managed one")
+    http_url: str = Field(
+        "", description="their HTTP addresses, in the same order; empty: inference goes over gRPC"
+    )
     metrics_url: str = Field("", description="the /metrics of a server elsewhere, to re-export")
     runtime: Path = Field(Path(".triton"), description="the managed runtime, built by `make setup`")
     start_seconds: float = Field(120.0, gt=0, description="a start may take so long")
@@ -91,7 +94,9 @@ class TritonSettings(_Section):
 class BatchingSettings(_Section):
     """How requests are merged."""
 
-    in_flight: int = Field(2, ge=1, le=64, description="batches of one queue in the engine at once")
+    in_flight: int = Field(
+        4, ge=1, le=64, description="batches of a model in the engine at once, per worker, at most"
+    )
     max_waiting: int = Field(4096, ge=1, description="requests that may wait in one queue")
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from service.engines.triton_http import HttpRuns
 from service.errors import (
     ConfigurationError,
     DeadlineError,
@@ -60,21 +63,37 @@ def _error(failure: grpc.aio.AioRpcError) -> LupineError:
     return kind(text)
 
 
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one Triton listens, each as HOST:PORT. Without `http`, runs go over gRPC too."""
+
+    grpc: str
+    http: str = ""
+
+
+@functools.cache
+def elsewhere(grpc_urls: str, http_urls: str) -> Sequence[Address]:
+    """The addresses in settings: HOST:PORT[,...]; `http_urls` may be empty."""
+    found = [part.strip() for part in grpc_urls.split(",")]
+    https = [part.strip() for part in http_urls.split(",")] if http_urls else [""] * len(found)
+    return tuple(map(Address, found, https))
+
+
 class TritonEngine:
     """Speaks to every Triton that `endpoints` names, in turn.
 
     Args:
-        endpoints: the `HOST:PORT` of each server's gRPC, asked again whenever one is needed: a
-            restarted server may have moved. Empty while there is none.
+        endpoints: each server's address, asked again whenever one is needed: a restarted server
+            may have moved. Empty while there is none.
         ledger: where orders are written down, for the workers and for a Triton that restarts.
     """
 
     name = "triton"
 
-    def __init__(self, endpoints: Callable[[], Sequence[str]], ledger: Ledger) -> None:
+    def __init__(self, endpoints: Callable[[], Sequence[Address]], ledger: Ledger) -> None:
         self._endpoints = endpoints
         self._ledger = ledger
-        self._servers: dict[str, _Server] = {}
+        self._servers: dict[Address, _Server] = {}
         self._turn = 0
 
     async def start(self) -> None:
@@ -83,13 +102,14 @@ class TritonEngine:
             if await self.healthy():
                 return
             await asyncio.sleep(0.1)
-        raise ConfigurationError(f"no Triton answers at {', '.join(self._endpoints()) or 'all'}")
+        addresses = ", ".join(address.grpc for address in self._endpoints())
+        raise ConfigurationError(f"no Triton answers at {addresses or 'all'}")
 
     async def stop(self) -> None:
         """Close the connections; Triton itself is the guardian's."""
         servers, self._servers = self._servers, {}
         for server in servers.values():
-            await server.channel.close()
+            await server.close()
 
     async def healthy(self) -> bool:
         """Whether at least one Triton says that it is live."""
@@ -117,8 +137,10 @@ class TritonEngine:
         span: Span | None = None,
     ) -> Mapping[str, Tensor]:
         """Run one batch on the exact version; the span's trace goes with it."""
-        message = oip_proto.encode_request(servable, inputs, outputs, parameters)
         server = self._server_for(parameters)
+        if server.runs is not None:
+            return await server.runs.infer(servable, inputs, outputs, parameters, span)
+        message = oip_proto.encode_request(servable, inputs, outputs, parameters)
         try:
             answer = await server.stub.ModelInfer(
                 message,
@@ -214,7 +236,7 @@ class TritonEngine:
         if self._servers.keys() != set(addresses):
             for gone in self._servers.keys() - set(addresses):
                 task = asyncio.get_running_loop().create_task(
-                    self._servers.pop(gone).channel.close(grace=1.0)
+                    self._servers.pop(gone).close(grace=1.0)
                 )
                 task.add_done_callback(lambda _: None)
             for address in addresses:
@@ -252,11 +274,17 @@ def _left(deadline: float) -> float | None:
 
 
 class _Server:
-    """One connection, and what was read over it."""
+    """The connections to one server, and what was read over them."""
 
-    def __init__(self, address: str) -> None:
-        self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self.channel)
+    def __init__(self, address: Address) -> None:
+        self.runs = HttpRuns(address.http) if address.http else None
+        self._channel = grpc.aio.insecure_channel(address.grpc, options=_OPTIONS)
+        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def close(self, grace: float | None = None) -> None:
+        if self.runs is not None:
+            self.runs.close()
+        await self._channel.close(grace)
 
     async def live(self) -> bool:
         try:

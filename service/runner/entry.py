@@ -56,11 +56,13 @@ def check_engine(settings: Settings) -> tuple[str, str]:
     Raises:
         ConfigurationError: there is no such engine here.
     """
-    for address in settings.triton.url.split(",") if settings.triton.url else ():
-        if not _ADDRESS.fullmatch(address.strip()):
+    servers = _addresses("--triton-url", settings.triton.url, "gRPC")
+    if settings.triton.http_url:
+        http = _addresses("triton.http_url", settings.triton.http_url, "HTTP")
+        if len(http) != len(servers):
             raise ConfigurationError(
-                f"--triton-url has {address.strip()!r:.200}: HOST:PORT of Triton's gRPC is "
-                "expected, without a scheme, several separated by commas"
+                f"triton.http_url has {len(http)} addresses, --triton-url {len(servers)}: "
+                "one for each server is expected, in the same order"
             )
     kind, why = deployment.choose_engine(settings)
     if kind == "onnx" and importlib.util.find_spec("onnxruntime") is None:
@@ -68,6 +70,17 @@ def check_engine(settings: Settings) -> tuple[str, str]:
             f"{why}: but onnxruntime is not installed: `make setup` installs it"
         )
     return kind, why
+
+
+def _addresses(name: str, given: str, endpoint: str) -> list[str]:
+    found = [address.strip() for address in given.split(",")] if given else []
+    for address in found:
+        if not _ADDRESS.fullmatch(address):
+            raise ConfigurationError(
+                f"{name} has {address!r:.200}: HOST:PORT of Triton's {endpoint} is "
+                "expected, without a scheme, several separated by commas"
+            )
+    return found
 
 
 def check_managed(settings: Settings) -> None:

@@ -44,8 +44,8 @@ class ShedError(LupineError):
     """Refused to protect the others: it would have been served but for the load.
 
     Args:
-        reason: a bounded label for the metric, one of `queue_full`, `permits`, `memory`,
-            `streams`.
+        reason: a bounded label for the metric, one of `late`, `queue_full`, `permits`, `share`,
+            `memory`, `streams`.
     """
 
     def __init__(self, message: str, *, reason: str, retry_after: float = 1.0) -> None:

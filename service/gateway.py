@@ -14,7 +14,7 @@ from service.batching.batcher import Batcher
 from service.dataplane import DataPlane
 from service.engines import echo, onnx
 from service.engines.in_process import InProcessEngine, Opener
-from service.engines.triton import TritonEngine
+from service.engines.triton import Address, TritonEngine, elsewhere
 from service.errors import ConfigurationError
 from service.frontends.admin import AdminGate
 from service.frontends.grpc import GrpcFrontend
@@ -22,7 +22,9 @@ from service.frontends.grpc_server import GrpcServer
 from service.frontends.held import HeldBytes
 from service.frontends.http import HttpFrontend
 from service.frontends.http_body import Bodies
+from service.frontends.http_direct import DirectFrontend
 from service.frontends.seats import Seats
+from service.protocol.messages import Snapshot
 from service.protocol.ports import Engine
 from service.repository.ledger import Ledger
 from service.routing import RECHECK_SECONDS, Catalogue
@@ -50,23 +52,30 @@ class Gateway:
         self.settings = settings
         self._run_dir = run_dir
         self._ledger = Ledger(run_dir)
-        self._addresses: Sequence[str] = ()
+        self._addresses: Sequence[Address] = ()
         self._addresses_of = -1  # the generation in which they were read
         self.telemetry = Telemetry(settings.telemetry)
         self.engine = self._engine()
-        self._catalogue = Catalogue(self.engine, self._ledger, self.telemetry.serving)
+        batcher = Batcher(
+            self.engine,
+            self.telemetry,
+            max_in_flight=settings.batching.in_flight,
+            workers=max(1, settings.server.workers),
+            max_waiting=settings.batching.max_waiting,
+        )
+
+        def serving(snapshot: Snapshot) -> None:
+            self.telemetry.serving(snapshot)
+            batcher.serving(snapshot)
+
+        self._catalogue = Catalogue(self.engine, self._ledger, serving)
         self.dataplane = DataPlane(
             engine=self.engine,
             catalogue=self._catalogue,
             admission=Admission(
                 per_model=settings.admission.per_model, total=settings.admission.total
             ),
-            batcher=Batcher(
-                self.engine,
-                self.telemetry,
-                max_in_flight=settings.batching.in_flight,
-                max_waiting=settings.batching.max_waiting,
-            ),
+            batcher=batcher,
             telemetry=self.telemetry,
             alive=alive,
         )
@@ -77,6 +86,9 @@ class Gateway:
             self.telemetry,
             gate,
             Bodies(held, max_bytes=settings.server.max_body_bytes),
+        )
+        self.direct = DirectFrontend(
+            self.dataplane, self.telemetry, held, max_bytes=settings.server.max_body_bytes
         )
         seats = Seats(_STREAMS)
         self.grpc = GrpcServer(
@@ -110,14 +122,14 @@ class Gateway:
             threads=self.settings.engine.threads,
         )
 
-    def triton_addresses(self) -> Sequence[str]:
-        """Where Triton's gRPC is now: as configured, or where the guardian started it."""
+    def triton_addresses(self) -> Sequence[Address]:
+        """Where Triton is now: as configured, or where the guardian started it."""
         if self.settings.triton.url:
-            return [part.strip() for part in self.settings.triton.url.split(",")]
+            return elsewhere(self.settings.triton.url, self.settings.triton.http_url)
         generation = self._ledger.current()  # the guardian starts a new one with each server
         if generation != self._addresses_of or not self._addresses:
             found = endpoint.read(self._run_dir)
-            self._addresses = [found.grpc] if found else []
+            self._addresses = [Address(found.grpc, found.http)] if found else []
             self._addresses_of = generation
         return self._addresses
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from service.errors import InvalidRequestError, NotFoundError, UnavailableError
@@ -58,8 +59,21 @@ class Catalogue:
             NotFoundError: no such model, version or alias.
             UnavailableError: the model exists and no version of it is READY.
         """
-        if self._generation.current() != self._seen:
+        if not self.fresh():
             await self.refresh()
+        return self.pick(name, version)
+
+    def fresh(self) -> bool:
+        """Whether nobody has changed what is loaded since the engine was asked."""
+        return self._generation.current() == self._seen
+
+    def pick(self, name: str, version: str) -> Servable:
+        """The servable for a name and an optional version, as of when the engine was asked.
+
+        Raises:
+            NotFoundError: no such model, version or alias.
+            UnavailableError: the model exists and no version of it is READY.
+        """
         return pick(self._snapshot, name, version)
 
     async def snapshot(self) -> Snapshot:
@@ -92,9 +106,25 @@ class Catalogue:
                 return
             generation = self._generation.current()
             started = time.monotonic()
-            self._snapshot = await self._engine.snapshot()
+            self._snapshot = _kept(self._snapshot, await self._engine.snapshot())
             self._heard(self._snapshot)
             self._seen, self._taken = generation, started
+
+
+def _kept(old: Snapshot, new: Snapshot) -> Snapshot:
+    """The new snapshot, with the old servables where they are equal: others know them by `id`."""
+    return replace(
+        new,
+        servables={
+            name: {
+                version: known
+                if (known := old.servables.get(name, {}).get(version)) == servable and known
+                else servable
+                for version, servable in versions.items()
+            }
+            for name, versions in new.servables.items()
+        },
+    )
 
 
 def pick(snapshot: Snapshot, name: str, version: str) -> Servable:
@@ -110,7 +140,7 @@ def pick(snapshot: Snapshot, name: str, version: str) -> Servable:
         _explain(snapshot, name)
         raise NotFoundError(f"no model {name!r:.200} is known here")
     if not version:
-        return versions[max(versions, key=int)]
+        return next(iter(versions.values())) if len(versions) == 1 else highest(versions)
     if not (version.isascii() and version.isdigit()):
         raise InvalidRequestError(
             f"version {version!r:.60} of model {name!r}: a whole number is expected"
@@ -122,6 +152,11 @@ def pick(snapshot: Snapshot, name: str, version: str) -> Servable:
             f"there is {', '.join(sorted(versions, key=int))}"
         )
     return found
+
+
+def highest(versions: Mapping[str, Servable]) -> Servable:
+    """The servable with the highest version, by number."""
+    return versions[max(versions, key=int)]
 
 
 def _explain(snapshot: Snapshot, name: str) -> None:

@@ -1,49 +1,32 @@
-"""The queues in front of an engine: one per servable, trailing shapes, outputs and parameters."""
+"""Requests on their way through the engine: together where they may be, each with its answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from service.batching import merge
-from service.batching.member import Batch, Member, Outputs, fail, present, trace, waits
-from service.batching.policy import members_to_cut
-from service.errors import (
-    EngineError,
-    InvalidRequestError,
-    LupineError,
-    ShedError,
-    UnavailableError,
-)
-from service.protocol.messages import Parameter, Servable, Tensor
+from service.batching.expiry import Expiry
+from service.batching.member import Batch, Member, Outputs
+from service.batching.queue import Observer, Queue, Shared
+from service.errors import DeadlineError, LupineError
+from service.protocol.messages import Parameter, Servable, Snapshot, Tensor
 from service.protocol.ports import Engine
 from service.protocol.span import Span
 
 
-class Observer(Protocol):
-    """Hears what the batcher does."""
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a request that came now would meet, in seconds; 0 where nothing is known yet.
 
-    def batch_released(self, servable: Servable, waits: Sequence[float], reason: str) -> None:
-        """A batch left its queue; its members had waited so many seconds.
+    Args:
+        wait: until the engine begins with it.
+        service: from then to its answer.
+    """
 
-        The reason is `full`, `idle_engine`, or empty where there was no queue to leave.
-        """
-
-    def run_sent(self, servable: Servable, rows: int) -> None:
-        """A run of `rows` was handed to the engine: a batch, or a member tried alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shared:
-    """What all queues have in common; see `Batcher`."""
-
-    engine: Engine
-    observer: Observer
-    max_in_flight: int
-    max_waiting: int
+    wait: float
+    service: float
 
 
 class Batcher:
@@ -52,20 +35,52 @@ class Batcher:
     Args:
         engine: what runs the batches.
         observer: hears of each batch.
-        max_in_flight: batches per queue that the engine may work on at once.
-        max_waiting: members that may wait in one queue.
+        max_in_flight: batches of one servable that the engine may have at once from this worker.
+        max_waiting: members that may wait for one servable.
+        workers: how many share the engine, each with a batcher of its own.
     """
 
     def __init__(
-        self, engine: Engine, observer: Observer, *, max_in_flight: int, max_waiting: int
+        self,
+        engine: Engine,
+        observer: Observer,
+        *,
+        max_in_flight: int,
+        max_waiting: int,
+        workers: int = 1,
     ) -> None:
-        self._shared = _Shared(
+        self._shared = Shared(
             engine=engine,
             observer=observer,
             max_in_flight=max_in_flight,
             max_waiting=max_waiting,
+            workers=workers,
         )
-        self._queues: dict[object, _Queue] = {}
+        self._queues: dict[int, Queue] = {}  # a queue keeps its servable: no other takes its id
+        self._expiry: Expiry[Member] = Expiry(self._expired)
+
+    def submit(self, member: Member) -> None:
+        """Take a member in; its answer comes by its callback, from a later turn of the loop on.
+
+        Raises:
+            ShedError: the queue is full.
+        """
+        self._queue(member.servable).submit(member)
+        member.bucket = self._expiry.watch(member, member.deadline, member.queued)
+
+    def withdraw(self, member: Member) -> None:
+        """Nobody waits for it any more: it is not computed, unless it is already."""
+        if not member.open:
+            return
+        batch = member.batch
+        member.close()
+        self._leave(member, batch)
+
+    def _leave(self, member: Member, batch: Batch | None) -> None:
+        if batch is None:
+            self._queue(member.servable).leave(member)
+        else:
+            batch.give_up_if_forsaken()
 
     async def infer(
         self,
@@ -84,164 +99,63 @@ class Batcher:
 
         Raises:
             ShedError: the queue is full.
-            DeadlineError: the deadline passed while the request waited.
+            DeadlineError: the deadline passed.
             EngineError: the engine fails on this input, also when it is run alone.
             LupineError: whatever else the engine raises.
         """
-        if servable.policy.batching != "gateway" or servable.max_batch_size == 0:
-            self._shared.observer.batch_released(servable, (0.0,), "")
-            self._shared.observer.run_sent(servable, rows)
-            if span is not None:
-                span.queued, span.rows, span.batch_rows = 0.0, rows, rows
-            return await self._shared.engine.infer(
-                servable, inputs, outputs, parameters=parameters, deadline=deadline, span=span
-            )
-        key = (
-            id(servable),  # the queue keeps the servable alive, so no other takes its id
-            tuple(outputs),
-            tuple(sorted((n, t.datatype.name, t.shape[1:]) for n, t in inputs.items())),
-            # By their looks, which tell 1 from 1.0 and True; as values they are equal.
-            tuple(sorted((k, repr(v)) for k, v in parameters.items())) if parameters else (),
-        )
-        queue = self._queues.get(key)
-        if queue is None:
-            queue = self._queues[key] = _Queue(
-                self._shared,
-                servable,
-                tuple(outputs),
-                parameters,
-                on_idle=lambda: self._queues.pop(key, None),
-            )
-        return await queue.submit(inputs, rows, deadline, span)
+        answered: asyncio.Future[Outputs | LupineError]
+        answered = asyncio.get_running_loop().create_future()
 
+        def resolve(outcome: Outputs | LupineError) -> None:
+            if not answered.done():
+                answered.set_result(outcome)
 
-class _Queue:
-    """Owns the members that may share a batch. Vanishes when it is idle."""
-
-    def __init__(
-        self,
-        shared: _Shared,
-        servable: Servable,
-        outputs: tuple[str, ...],
-        parameters: Mapping[str, Parameter],
-        *,
-        on_idle: Callable[[], object],
-    ) -> None:
-        self._shared = shared
-        self._servable = servable
-        self._outputs = outputs
-        self._parameters = parameters
-        self._on_idle = on_idle
-        self._waiting: OrderedDict[Member, None] = OrderedDict()  # oldest first
-        self._running: set[asyncio.Task[None]] = set()
-        self._pump_due = False
-
-    async def submit(
-        self, inputs: Mapping[str, Tensor], rows: int, deadline: float, span: Span | None
-    ) -> Outputs:
-        limit = self._shared.max_waiting
-        if len(self._waiting) >= limit:
-            raise ShedError(
-                f"{limit} requests wait for model {self._servable.name!r}, its limit: retry later",
-                reason="queue_full",
-            )
-        loop = asyncio.get_running_loop()
         member = Member(
-            inputs=inputs, rows=rows, deadline=deadline, future=loop.create_future(), span=span
+            servable=servable,
+            inputs=inputs,
+            outputs=tuple(outputs),
+            rows=rows,
+            parameters=parameters,
+            deadline=deadline,
+            answer=resolve,
+            span=span,
         )
-        self._waiting[member] = None
-        self._pump_soon()
+        self.submit(member)
         try:
-            return await member.future
+            outcome = await answered
         except asyncio.CancelledError:
-            if member.batch is not None:
-                member.batch.give_up_if_forsaken()
+            self.withdraw(member)
             raise
-        finally:
-            self._waiting.pop(member, None)  # whoever leaves early holds no place
+        if isinstance(outcome, LupineError):
+            raise outcome
+        return outcome
 
-    def _pump_soon(self) -> None:
-        # At the end of this turn of the loop: what arrived in the same turn goes together.
-        if not self._pump_due:
-            self._pump_due = True
-            asyncio.get_running_loop().call_soon(self._pump)
+    def forecast(self, servable: Servable, rows: int, priority: int) -> Forecast:
+        """What a request for `servable` would meet now."""
+        queue = self._queues.get(id(servable))
+        return Forecast(0.0, 0.0) if queue is None else Forecast(*queue.forecast(rows, priority))
 
-    def _pump(self) -> None:
-        self._pump_due = False
-        while count := members_to_cut(
-            (member.rows for member in self._waiting),
-            max_rows=self._servable.max_batch_size,
-            in_flight=len(self._running),
-            max_in_flight=self._shared.max_in_flight,
-        ):
-            members = [self._waiting.popitem(last=False)[0] for _ in range(count)]
-            # What is left would not fit; where nothing is, only the engine was waited for.
-            rows = sum(member.rows for member in members)
-            full = self._waiting or rows >= self._servable.max_batch_size
-            reason = "full" if full else "idle_engine"
-            task = asyncio.get_running_loop().create_task(self._run(members, reason))
-            batch = Batch(members, task)
-            for member in members:
-                member.batch = batch
-            self._running.add(task)
-            task.add_done_callback(self._ran)
-        if not self._waiting and not self._running:
-            self._on_idle()
+    def serving(self, snapshot: Snapshot) -> None:
+        """Forget what was learned of servables that are no more."""
+        serving = {id(s) for versions in snapshot.servables.values() for s in versions.values()}
+        for key in self._queues.keys() - serving:
+            if self._queues[key].idle:
+                del self._queues[key]
 
-    def _ran(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        self._pump_soon()
+    def _queue(self, servable: Servable) -> Queue:
+        queue = self._queues.get(id(servable))
+        if queue is None:
+            queue = self._queues[id(servable)] = Queue(self._shared, servable)
+        return queue
 
-    async def _run(self, members: Sequence[Member], released: str) -> None:
-        """Answer every member, well or not; empty: they had left the queue before."""
-        members = present(members)
-        if not members:
-            return
-        failure: LupineError
-        try:
-            parts = await self._infer(members, released)
-        except LupineError as error:
-            failure = error
-        except asyncio.CancelledError:
-            fail(members, UnavailableError("the run was given up"))
-            raise
-        except BaseException as error:
-            # A defect of an engine: nobody may be left waiting, and it must be seen.
-            failure = EngineError(f"the engine broke: {type(error).__name__}: {error}")
-            if not isinstance(error, Exception):
-                fail(members, failure)
-                raise
-            context = {"message": failure.message, "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
-        else:
-            for member, part in zip(members, parts, strict=True):
-                if not member.future.done():
-                    member.future.set_result(part)
-            return
-        if len(members) > 1 and isinstance(failure, EngineError | InvalidRequestError):
-            await self._run_apart(members, failure)
-        else:
-            fail(members, failure)
-
-    async def _run_apart(self, members: Sequence[Member], failure: LupineError) -> None:
-        """One bad member harms no stranger: each is tried alone, in this run's place."""
-        try:
-            for member in members:
-                await self._run([member], "")
-        finally:
-            fail(members, failure)  # whom a cancellation left waiting
-
-    async def _infer(self, members: Sequence[Member], released: str) -> list[Outputs]:
-        if released:
-            self._shared.observer.batch_released(self._servable, waits(members), released)
-        rows = sum(member.rows for member in members)
-        self._shared.observer.run_sent(self._servable, rows)
-        outputs = await self._shared.engine.infer(
-            self._servable,
-            merge.concat([member.inputs for member in members]),
-            self._outputs,
-            parameters=self._parameters,
-            deadline=max(member.deadline for member in members),
-            span=trace(members, rows),
+    def _expired(self, member: Member) -> None:
+        waited = time.monotonic() - member.queued
+        batch = member.batch
+        where = "waited its turn" if batch is None else "was computed"
+        member.settle(
+            DeadlineError(
+                f"the deadline passed {waited:.3f} s after the request for model "
+                f"{member.servable.name!r:.200} arrived, while it {where}"
+            )
         )
-        return merge.split(outputs, [member.rows for member in members])
+        self._leave(member, batch)

@@ -1,31 +1,75 @@
-"""When to cut a batch, and how much to take. Pure.
+"""When to cut a batch, and why. Pure.
 
-The first policy, and a plain one: never wait. Whatever queued while the engine was busy goes
-together as soon as a slot is free, so an idle engine adds no delay and a busy one fills batches.
+An engine that is idle gets what there is at once: nobody waits for company. While it is busy, what
+arrives gathers, because a larger batch is cheaper for each of its rows; the next batch leaves just
+before the engine is done with the last one, or earlier where a promise would be broken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from dataclasses import dataclass
+
+FULL, IDLE_ENGINE, DEADLINE, AGE = "full", "idle_engine", "deadline", "age"
+REASONS = (FULL, IDLE_ENGINE, DEADLINE, AGE)
+
+LEAD = 0.001
+"""Seconds from a batch's cut to its arrival at the engine; a timer cannot tell less apart."""
 
 
-def members_to_cut(
-    waiting_rows: Iterable[int], *, max_rows: int, in_flight: int, max_in_flight: int
-) -> int:
-    """How many members, oldest first, leave the queue now as one batch; 0: wait.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a batch may be, and how long anyone is held back.
 
     Args:
-        waiting_rows: rows of each waiting member, oldest first; none has more than `max_rows`.
-        max_rows: rows a batch may have.
-        in_flight: batches the engine is working on.
-        max_in_flight: batches it may work on at once.
+        rows: of one batch.
+        in_flight: batches that the engine may have at once.
+        age: seconds that a request is held back at most while a batch may leave.
     """
-    if in_flight >= max_in_flight:
-        return 0
-    members = total = 0
-    for rows in waiting_rows:
-        total += rows
-        if total > max_rows:
-            break
-        members += 1
-    return members
+
+    rows: int
+    in_flight: int
+    age: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What can be known when it is decided.
+
+    Args:
+        rows: that wait and may share a batch.
+        more: whether somebody waits who does not fit into this batch.
+        age: seconds that the oldest of them has waited.
+        left: seconds until the tightest promise to one of them is broken; infinite without any.
+        in_flight: batches in the engine.
+        busy: seconds until the engine will be done with them, as far as is known.
+        cost: seconds that a batch of these rows will take, as far as is known.
+    """
+
+    rows: int
+    more: bool
+    age: float
+    left: float
+    in_flight: int
+    busy: float
+    cost: float
+
+
+def release(moment: Moment, limits: Limits) -> str | float:
+    """The reason to cut a batch now, or the seconds to wait; infinite: until something happens."""
+    if moment.in_flight >= limits.in_flight:
+        return math.inf
+    if moment.more or moment.rows >= limits.rows:
+        return FULL
+    idle_in = moment.busy - LEAD
+    if moment.in_flight == 0 or idle_in <= 0:
+        return IDLE_ENGINE
+    # Cut now or when the engine is free, it is computed after what is there; but a timer may be
+    # late, and the estimate wrong: a promise that is near takes its place in the engine's queue.
+    slack = moment.left - moment.busy - moment.cost
+    if slack <= LEAD:
+        return DEADLINE
+    patience = limits.age - moment.age
+    if patience <= 0:
+        return AGE
+    return min(idle_in, slack - LEAD, patience)

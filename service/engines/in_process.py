@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -194,7 +194,9 @@ class InProcessEngine:
         loaded = _Loaded()
         for version in map(str, versions):
             config, model = self._open(written, folder / version)
-            loaded.servables[version] = model_config.servable(config, version)
+            loaded.servables[version] = replace(
+                model_config.servable(config, version), instances=self._threads
+            )
             loaded.opened[version] = model
         return loaded
 

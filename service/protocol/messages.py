@@ -92,6 +92,7 @@ class Servable:
     max_batch_size: int  # rows; 0: the model has no batch axis
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+    instances: int = 1  # runs that the engine works on at once
     decoupled: bool = False  # it answers a request as often as it likes, or never
     policy: Policy = field(default_factory=Policy)
     config: Mapping[str, Any] = field(default_factory=dict)  # Triton's ModelConfig, as JSON

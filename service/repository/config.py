@@ -105,9 +105,23 @@ def servable(config: Mapping[str, Any], version: str) -> Servable:
         max_batch_size=size,
         inputs=_specs(config, "input", batched=size > 0),
         outputs=_specs(config, "output", batched=size > 0),
+        instances=_instances(config),
         decoupled=bool(config.get("model_transaction_policy", {}).get("decoupled")),
         policy=_policy(config),
         config=config,
+    )
+
+
+def _instances(config: Mapping[str, Any]) -> int:
+    """How many copies Triton runs. Those on GPUs are counted for each of them."""
+    groups = config.get("instance_group", ())
+    return (
+        sum(
+            int(group.get("count", 1)) * max(1, len(group.get("gpus", ())))
+            for group in groups
+            if not group.get("passive")
+        )
+        or 1
     )
 
 

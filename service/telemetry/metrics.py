@@ -62,7 +62,8 @@ class Telemetry:
             registry=registry,
         )
         self._released = {  # found once: every batch counts here
-            reason: self._releases.labels(reason) for reason in ("full", "idle_engine")
+            reason: self._releases.labels(reason)
+            for reason in ("full", "idle_engine", "deadline", "age")
         }
         self._shed = Counter(
             "lupine_shed",

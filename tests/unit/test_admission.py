@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.admission import Admission
-from service.errors import ShedError
+from service.admission import Admission, Promise, check
+from service.errors import DeadlineError, ShedError
 
 
 def _fail_inside(admission: Admission) -> None:
@@ -63,7 +63,8 @@ def test_the_count_is_that_of_the_permits_out(steps: list[tuple[str, bool]]) -> 
             try:
                 stack.enter_context(admission.permit(name))
             except ShedError:
-                assert len(out[name]) == 3 or total == 6
+                others = total - len(out[name])
+                assert len(out[name]) == 3 or total == 6 or (others and len(out[name]) > 6 - total)
             else:
                 assert len(out[name]) < 3
                 assert total < 6
@@ -80,3 +81,51 @@ def test_models_without_permits_leave_nothing_behind() -> None:
         with admission.permit(f"m{i}"):
             pass
     assert not admission._out
+
+
+def test_a_busy_model_leaves_room_for_another() -> None:
+    """Of what is free it gets less, the more it has; one that is alone may have it all."""
+    admission = Admission(per_model=10, total=10)
+    with ExitStack() as held:
+        held.enter_context(admission.permit("calm"))
+        for _ in range(5):
+            held.enter_context(admission.permit("busy"))
+        with pytest.raises(ShedError, match="'busy' has 5 of the gateway's 10") as refused:
+            held.enter_context(admission.permit("busy"))
+        for _ in range(2):
+            held.enter_context(admission.permit("calm"))
+    assert refused.value.reason == "share"
+    with ExitStack() as held:
+        for _ in range(10):
+            held.enter_context(admission.permit("alone"))
+
+
+# ------------------------------------------------------------------ what can still be met
+
+
+def test_what_nobody_promised_is_never_refused() -> None:
+    """It waits as long as it takes."""
+    check("m", Promise(), wait=1e6, service=1.0)
+
+
+def test_what_would_be_in_time_but_for_the_queue_is_shed() -> None:
+    """With the seconds after which asking again makes sense."""
+    check("m", Promise(slo=0.1), wait=0.03, service=0.04)
+    with pytest.raises(ShedError, match=r"its SLO leaves 0.100 s") as refused:
+        check("m", Promise(slo=0.1), wait=3.04, service=0.04)
+    assert refused.value.reason == "late"
+    assert refused.value.retry_after == pytest.approx(3.0)
+    with pytest.raises(ShedError, match=r"its deadline leaves 0.050 s"):
+        check("m", Promise(deadline=0.05, slo=0.1), wait=0.03, service=0.02)
+
+
+def test_a_deadline_shorter_than_the_model_takes_alone_is_late_whatever_waits() -> None:
+    """Asking again would not help: it is not the queue's fault."""
+    for wait in (0.0, 1.0):
+        with pytest.raises(DeadlineError, match=r"takes 0.200 s unloaded"):
+            check("m", Promise(deadline=0.1), wait=wait, service=0.2)
+
+
+def test_an_idle_engine_is_never_refused_for_its_slo() -> None:
+    """An SLO is no deadline; and nothing is learned of a model that nobody may ask."""
+    check("m", Promise(slo=0.1), wait=0.0, service=0.2)

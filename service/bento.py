@@ -39,6 +39,8 @@ from service.protocol import deadline
 from service.runner import bundle, deployment, lifeline, ports, roll, run_folder, worker
 from service.runner.roll import Roll
 
+# A request leaves no cycles behind; by default it would be looked for them after every few.
+_GC_THRESHOLDS = 5_000, 10, 10
 _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -82,6 +84,7 @@ class GatewayService(Service[Any]):
             self.parts = Parts(settings, run_dir, self.roll.alive)
         except Exception as error:  # noqa: BLE001 - whatever it is, this worker cannot start
             worker.give_up(run_dir, error)
+        http_protocol.answer_directly(self.parts.direct)
         inner = Docs(super().to_asgi(is_main), self._typed_apis)
         return _Front(self.parts, inner)
 
@@ -166,6 +169,7 @@ class Gateway:
         # collector would hold up requests for tens of milliseconds.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
         self._calling = asyncio.get_running_loop().create_task(service.roll.keep())
         self._drain = Drain(server, service.parts, run_dir)
         self._drain.watch()

@@ -58,6 +58,11 @@ def settings(repository: Path, engine: str = "echo", /, **sections: object) -> S
     )
 
 
+def _direct(gateway: Gateway) -> type[http_protocol.GuardedProtocol]:
+    """What answers as a worker's connections do; a process of tests may have several gateways."""
+    return type("Connection", (http_protocol.GuardedProtocol,), {"direct": gateway.direct})
+
+
 @contextmanager
 def serving(chosen: Settings, run_dir: Path) -> Iterator[Serving]:
     """Serve until the block ends, on free ports."""
@@ -77,7 +82,9 @@ def serving(chosen: Settings, run_dir: Path) -> Iterator[Serving]:
         try:
             await gateway.start()
             server = uvicorn.Server(
-                uvicorn.Config(gateway.http, log_level="warning", lifespan="off")
+                uvicorn.Config(
+                    gateway.http, http=_direct(gateway), log_level="warning", lifespan="off"
+                )
             )
             state.update(gateway=gateway, server=server, loop=asyncio.get_running_loop())
             started.set()

@@ -139,9 +139,14 @@ def _inflate(data: bytes | bytearray, window: int, limit: int) -> bytes:
     return plain
 
 
+def worth_compressing(size: int) -> bool:
+    """Whether a body of so many bytes may get smaller by more than its new header takes."""
+    return size >= _WORTH_COMPRESSING
+
+
 async def compress(body: bytes, accepted: str | None) -> tuple[bytes, bytes | None]:
     """The body as the client's Accept-Encoding allows, and the encoding if there is one."""
-    if not accepted or len(body) < _WORTH_COMPRESSING:
+    if not accepted or not worth_compressing(len(body)):
         return body, None
     weights = _weights(accepted)
     encoding = max(_WINDOWS, key=lambda name: weights.get(name, weights.get("*", 0.0)))

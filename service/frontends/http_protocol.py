@@ -21,6 +21,7 @@ import httptools
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from service.frontends.direct_cycle import Direct, DirectCycle
 from service.settings import Server
 
 CONNECTION = "lupine.connection"
@@ -37,10 +38,17 @@ class _Phase(Enum):
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection. `limits` is set once per process by `install`, `draining` by `drain`."""
+    """One connection.
+
+    `limits` is set once per process by `install`, `direct` by `answer_directly`, and `draining` by
+    `drain`.
+    """
 
     limits: Server
+    direct: Direct | None = None
     draining = False
+    cycle: Any  # uvicorn's, or a DirectCycle, which looks like one
+    _defaults: tuple[Any, bytes] = ((), b"")  # the server's headers for every answer, and as bytes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,7 +80,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unwatch()
         self._unset_keepalive_if_required()  # uvicorn lets it run on after a reset
         self.gone = True
+        direct = isinstance(self.cycle, DirectCycle)
+        if direct:
+            self.cycle.gone()
         super().connection_lost(exc)
+        if direct:
+            self.cycle = None  # as the scope below
         if self.scope is not None:  # it points back here: only the collector would free the two
             self.scope.pop(CONNECTION, None)  # type: ignore[misc]  # a key of ours
         if self.when_gone is not None:
@@ -127,21 +140,46 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _Phase.BODY
         self._untold = 0
         self._unwatch()
-        super().on_headers_complete()
+        taken = self._take() if version == "1.1" and not upgrade else None
+        if taken is not None:
+            self.cycle = taken
+        else:
+            super().on_headers_complete()
         if upgrade:
             self.cycle.keep_alive = False  # what came behind the head is lost
         if self.draining:
             self.wind_down()
 
+    def _take(self) -> DirectCycle | None:
+        """The request that begins, if nothing before it is unanswered or unread."""
+        if self.direct is None or self._is_answering() or self.flow.write_paused:
+            return None
+        return self.direct.take(self)
+
     def on_body(self, body: bytes) -> None:
         """Part of the body."""
         self._untold = 0
-        super().on_body(body)
+        if isinstance(self.cycle, DirectCycle):
+            self.cycle.add(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._phase = _Phase.ANSWER
-        super().on_message_complete()
+        if isinstance(self.cycle, DirectCycle):
+            self.cycle.whole()
+        else:
+            super().on_message_complete()
+
+    def default_head(self) -> bytes:
+        """The headers that the server gives to every answer, such as the date."""
+        headers, found = GuardedProtocol._defaults
+        if headers is not self.server_state.default_headers:  # a new list with each second
+            headers = self.server_state.default_headers
+            found = b"".join(b"%b: %b\r\n" % header for header in headers)
+            GuardedProtocol._defaults = headers, found
+        return found
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be parsed, in the form of every other refusal."""
@@ -254,7 +292,13 @@ def install(limits: Server) -> None:
     """Make every uvicorn server of this process that chooses by itself use the guarded protocol."""
     GuardedProtocol.limits = limits
     GuardedProtocol.draining = False
+    GuardedProtocol.direct = None
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{GuardedProtocol.__name__}"
+
+
+def answer_directly(direct: Direct) -> None:
+    """Let `direct` answer what it takes, on every connection of this process."""
+    GuardedProtocol.direct = direct
 
 
 def drain(connections: Iterable[GuardedProtocol]) -> None:

@@ -7,20 +7,17 @@ in which the JSON names them.
 
 from __future__ import annotations
 
-import functools
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 
 from service.errors import InvalidRequestError
 from service.protocol.datatypes import Datatype
-from service.protocol.messages import InferRequest, InferResponse, Tensor
-from service.wires import tensors
+from service.protocol.messages import InferRequest, InferResponse, Parameter, Tensor
+from service.wires import json_tensors, tensors
 from service.wires.oip_request import (
     MAX_ID,
     MAX_NAME,
@@ -32,6 +29,7 @@ from service.wires.oip_request import (
     output_names,
     passed_on,
     refuse_what_is_not_offered,
+    timeout_of,
     truth,
     whole,
 )
@@ -60,13 +58,15 @@ class _Request(msgspec.Struct):
     outputs: list[_Output] = []
 
 
-_NESTED = re.compile(rb"\s*\[\s*\[")
+_MEMORABLE = 1024  # bytes of JSON
+_MAX_REMEMBERED = 1024
+_ID = b'"id":"'
+_PLAIN = re.compile(rb"[\x20-\x5b\x5d-\x7e]+")  # no escapes
 _decoder = msgspec.json.Decoder(_Request)
 _encoder = msgspec.json.Encoder()
 
-_JSON_ELEMENTS: dict[Datatype, type] = {
-    datatype: float if datatype.is_float else int for datatype in Datatype
-} | {Datatype.BOOL: bool, Datatype.BYTES: str}
+
+Parts = Sequence[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,10 @@ class Form:
 
     binary: Mapping[str, bool]
     default: bool
+
+
+JSON = Form({}, default=False)
+"""All outputs in the JSON."""
 
 
 def decode_request(
@@ -103,35 +107,96 @@ def decode_request(
             f"Inference-Header-Content-Length is {header_length}, the body has {len(body)} bytes"
         )
     split = len(body) if header_length is None else header_length
-    try:
-        parsed = _decoder.decode(body[:split])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequestError(f"the request's JSON: {_reason(error)}") from None
-    check_count("inputs", len(parsed.inputs), MAX_TENSORS)
-    check_count("outputs", len(parsed.outputs), MAX_TENSORS)
-    binary = _Tail(body[split:])
-    inputs: dict[str, Tensor] = {}
-    for item in parsed.inputs:
-        if item.name in inputs:
-            raise InvalidRequestError(f"input {item.name!r} is given twice")
-        inputs[item.name] = _tensor(item, binary)
-    binary.check_empty()
+    layout = _remembered(bytes(body[:split])) if split <= _MEMORABLE else _layout(body[:split])
     return (
         InferRequest(
             model=model,
             version=version,
-            id=parsed.id,
-            inputs=inputs,
-            outputs=output_names([output.name for output in parsed.outputs]),
-            parameters=passed_on(parsed.parameters),
-            deadline=deadline_of(parsed.parameters, timeout),
-            priority=whole(parsed.parameters, "priority"),
+            id=layout.id,
+            inputs=_inputs(layout, body, split),
+            outputs=layout.outputs,
+            parameters=layout.parameters,
+            deadline=deadline_of(layout.timeout, timeout),
+            priority=layout.priority,
         ),
-        _form(parsed),
+        layout.form,
     )
 
 
-def _tensor(item: _Input, binary: _Tail) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class _Binary:
+    """An input whose bytes follow the JSON."""
+
+    datatype: Datatype
+    shape: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """What the JSON of a request says."""
+
+    id: str
+    inputs: Mapping[str, _Binary | Tensor]
+    outputs: tuple[str, ...]
+    parameters: Mapping[str, Parameter]
+    timeout: float | None  # seconds
+    priority: int
+    form: Form
+
+
+def _remembered(json: bytes) -> _Layout:
+    """The layout of a short JSON. But for its id, a client of binary tensors repeats it."""
+    without, identity = _apart(json)
+    layout = _layouts.get(without)
+    if layout is not None:
+        return replace(layout, id=identity) if identity else layout
+    layout = _layout(json)
+    # The one "id" that there is may belong to something else, or say something else than it looks.
+    if layout.id == identity and all(isinstance(i, _Binary) for i in layout.inputs.values()):
+        if len(_layouts) >= _MAX_REMEMBERED:
+            _layouts.clear()
+        _layouts[without] = layout
+    return layout
+
+
+def _apart(json: bytes) -> tuple[bytes, str]:
+    """A JSON without the value of its id, and that value, where both are plain to see."""
+    begin = json.find(_ID)
+    if begin < 0 or json.count(b'"id"') != 1 or b"\\" in json:
+        return json, ""
+    begin += len(_ID)
+    end = json.find(b'"', begin)
+    value = json[begin:end]
+    if not 0 < len(value) <= MAX_ID or not _PLAIN.fullmatch(value):
+        return json, ""
+    return b"%b\0%b" % (json[:begin], json[end:]), value.decode()
+
+
+def _layout(json: bytes | memoryview) -> _Layout:
+    try:
+        parsed = _decoder.decode(json)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError(f"the request's JSON: {json_tensors.reason(error)}") from None
+    check_count("inputs", len(parsed.inputs), MAX_TENSORS)
+    check_count("outputs", len(parsed.outputs), MAX_TENSORS)
+    inputs: dict[str, _Binary | Tensor] = {}
+    for item in parsed.inputs:
+        if item.name in inputs:
+            raise InvalidRequestError(f"input {item.name!r} is given twice")
+        inputs[item.name] = _input(item)
+    return _Layout(
+        id=parsed.id,
+        inputs=inputs,
+        outputs=output_names([output.name for output in parsed.outputs]),
+        parameters=passed_on(parsed.parameters),
+        timeout=timeout_of(parsed.parameters),
+        priority=whole(parsed.parameters, "priority"),
+        form=_form(parsed),
+    )
+
+
+def _input(item: _Input) -> _Binary | Tensor:
     datatype = Datatype.named(item.datatype)
     refuse_what_is_not_offered(item.parameters, f"input {item.name!r}")
     if "binary_data_size" in item.parameters:
@@ -140,105 +205,35 @@ def _tensor(item: _Input, binary: _Tail) -> Tensor:
                 f"input {item.name!r} has both 'data' and the parameter 'binary_data_size': "
                 "one of them is expected"
             )
-        size = whole(item.parameters, "binary_data_size")
-        return tensors.decode(item.name, datatype, item.shape, binary.take(item.name, size))
+        return _Binary(datatype, tuple(item.shape), whole(item.parameters, "binary_data_size"))
     if not len(item.data):
         raise InvalidRequestError(
             f"input {item.name!r} has no data: 'data' or 'binary_data_size' is expected"
         )
-    return _from_json(item.name, datatype, item.shape, item.data)
+    return json_tensors.decode(item.name, datatype, item.shape, item.data)
 
 
-class _Tail:
-    """The bytes after the JSON, handed out in order."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: memoryview) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, name: str, size: int) -> memoryview:
-        left = len(self._data) - self._at
-        if size > left:
+def _inputs(layout: _Layout, body: memoryview, at: int) -> dict[str, Tensor]:
+    """The tensors: those in the JSON, and views on what follows it from `at` on, in its order."""
+    first = at
+    found: dict[str, Tensor] = {}
+    for name, item in layout.inputs.items():
+        if isinstance(item, Tensor):
+            found[name] = item
+            continue
+        if item.size > len(body) - at:
             raise InvalidRequestError(
-                f"input {name!r}: 'binary_data_size' is {size}, {left} bytes are left in the body"
+                f"input {name!r}: 'binary_data_size' is {item.size}, "
+                f"{len(body) - at} bytes are left in the body"
             )
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def check_empty(self) -> None:
-        if left := len(self._data) - self._at:
-            raise InvalidRequestError(
-                f"{left} bytes follow the last binary tensor: the inputs' 'binary_data_size' "
-                f"add up to {self._at}"
-            )
-
-
-@functools.cache
-def _nested_decoder(element: type, depth: int) -> msgspec.json.Decoder[Any]:
-    kind: Any = element
-    for _ in range(depth):
-        kind = list[kind]
-    return msgspec.json.Decoder(kind)
-
-
-def _from_json(name: str, datatype: Datatype, shape: Sequence[int], data: msgspec.Raw) -> Tensor:
-    """`data` is flat, or nested as the shape is."""
-    nested = len(shape) > 1 and _NESTED.match(data) is not None
-    decoder = _nested_decoder(_JSON_ELEMENTS[datatype], len(shape) if nested else 1)
-    try:
-        values = decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        form = f"nested as shape {list(shape)}" if nested else "a flat array"
+        found[name] = tensors.decode(name, item.datatype, item.shape, body[at : at + item.size])
+        at += item.size
+    if left := len(body) - at:
         raise InvalidRequestError(
-            f"input {name!r}, data, read as {form}: {_reason(error)}"
-        ) from None
-    if nested:
-        values = _flatten(name, shape, values)
-    if len(values) != math.prod(shape):
-        raise InvalidRequestError(
-            f"input {name!r}: shape {list(shape)} takes {math.prod(shape)} elements, "
-            f"got {len(values)}"
+            f"{left} bytes follow the last binary tensor: the inputs' 'binary_data_size' "
+            f"add up to {at - first}"
         )
-    if datatype is Datatype.BYTES:
-        array = np.empty(len(values), np.object_)
-        array[:] = [value.encode() for value in values]
-    else:
-        array = _numbers(name, datatype, values)
-    return Tensor(datatype, tensors.shaped(name, array, shape))
-
-
-def _numbers(name: str, datatype: Datatype, values: list[Any]) -> np.ndarray[Any, Any]:
-    try:
-        with np.errstate(over="ignore"):
-            array = np.array(values, datatype.dtype)
-    except OverflowError:
-        info = np.iinfo(datatype.dtype)
-        bad = next(v for v in values if not info.min <= v <= info.max)
-        raise InvalidRequestError(
-            f"input {name!r}: {bad!r:.40} is outside {datatype.name}'s range "
-            f"{info.min} to {info.max}"
-        ) from None
-    if datatype.is_float and not (finite := np.isfinite(array)).all():
-        # JSON has no infinity: one here is a number that the datatype cannot hold.
-        bad = values[int(np.argmin(finite))]
-        raise InvalidRequestError(
-            f"input {name!r}: {bad!r:.40} is beyond the range of {datatype.name}"
-        )
-    return array
-
-
-def _flatten(name: str, shape: Sequence[int], values: list[Any]) -> list[Any]:
-    """Rows of rows as one row; the caller checks how many elements came out."""
-    for axis, size in enumerate(shape[1:], start=1):
-        if any(len(row) != size for row in values):
-            raise InvalidRequestError(
-                f"input {name!r}: a row of axis {axis} is not {size} long, "
-                f"as shape {list(shape)} says"
-            )
-        values = [element for row in values for element in row]
-    return values
+    return found
 
 
 def _form(parsed: _Request) -> Form:
@@ -251,14 +246,25 @@ def _form(parsed: _Request) -> Form:
     )
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    return str(error)
+_layouts: dict[bytes, _Layout] = {}
 
 
-def encode_response(response: InferResponse, form: Form) -> tuple[bytes, int | None]:
-    """The HTTP body, and the length of its JSON where binary tensors follow it.
+def header_length(given: bytes) -> int:
+    """The number in `Inference-Header-Content-Length`.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    if not given.isdigit() or len(given) > 18:  # noqa: PLR2004 - 64 bits
+        raise InvalidRequestError(
+            f"Inference-Header-Content-Length is {given.decode('latin-1')!r:.60}: "
+            "a whole number is expected"
+        )
+    return int(given)
+
+
+def encode_response(response: InferResponse, form: Form) -> tuple[Parts, int | None]:
+    """The HTTP body in parts, and the length of its JSON where binary tensors follow it.
 
     Raises:
         InvalidRequestError: an output was asked for as JSON that JSON cannot express.
@@ -276,7 +282,7 @@ def encode_response(response: InferResponse, form: Form) -> tuple[bytes, int | N
             item["parameters"] = {"binary_data_size": len(blob)}
             blobs.append(blob)
         else:
-            item["data"] = _to_json(name, tensor)
+            item["data"] = json_tensors.encode(name, tensor)
         outputs.append(item)
     message: dict[str, Any] = {
         "model_name": response.model,
@@ -288,25 +294,4 @@ def encode_response(response: InferResponse, form: Form) -> tuple[bytes, int | N
     if response.parameters:
         message["parameters"] = dict(response.parameters)
     header = _encoder.encode(message)
-    return (b"".join([header, *blobs]), len(header)) if blobs else (header, None)
-
-
-def _to_json(name: str, tensor: Tensor) -> list[Any]:
-    if tensor.datatype is Datatype.BYTES:
-        try:
-            return [value.decode() for value in tensor.array.ravel()]
-        except UnicodeDecodeError:
-            raise InvalidRequestError(
-                f"output {name!r} is not UTF-8 text, which JSON needs: "
-                "ask for it with the parameter 'binary_data': true"
-            ) from None
-    array = tensor.array
-    if tensor.datatype is Datatype.BF16:
-        array = array.astype(np.float32)
-    if tensor.datatype.is_float and not np.isfinite(array).all():
-        raise InvalidRequestError(
-            f"output {name!r} holds NaN or infinity, which JSON cannot express: "
-            "ask for it with the parameter 'binary_data': true"
-        )
-    values: list[Any] = array.ravel().tolist()
-    return values
+    return [header, *blobs], len(header) if blobs else None

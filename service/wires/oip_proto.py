@@ -116,7 +116,7 @@ def decode_request(
         inputs=_inputs(message),
         outputs=oip_request.output_names([output.name for output in message.outputs]),
         parameters=oip_request.passed_on(given),
-        deadline=oip_request.deadline_of(given, timeout),
+        deadline=oip_request.deadline_of(oip_request.timeout_of(given), timeout),
         priority=oip_request.whole(given, "priority"),
         span=span,
     )

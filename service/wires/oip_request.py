@@ -6,6 +6,7 @@ Source: the Open Inference Protocol v2 (KServe) and Triton's extension for reque
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -110,14 +111,21 @@ def truth(given: Given, key: str, *, default: bool) -> bool:
     return value
 
 
-def deadline_of(given: Given, timeout: float | None) -> float:
-    """The earlier of the wire's own timeout (seconds) and the parameter `timeout` (microseconds).
+def timeout_of(given: Given) -> float | None:
+    """The parameter `timeout` (microseconds) in seconds; None where there is none.
 
     Raises:
-        InvalidRequestError: the parameter is no whole number.
+        InvalidRequestError: it is no whole number.
     """
     micros = whole(given, "timeout")
-    return deadline.earliest(timeout, micros / 1e6 if micros else None, now=time.monotonic())
+    return micros / 1e6 if micros else None
+
+
+def deadline_of(*timeouts: float | None) -> float:
+    """The deadline that the earliest of the timeouts (seconds) sets; infinite without any."""
+    if timeouts == (None, None):
+        return math.inf
+    return deadline.earliest(*timeouts, now=time.monotonic())
 
 
 def output_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -166,7 +166,7 @@ def test_too_few_samples_are_inconclusive(running: Running, tmp_path: Path) -> N
 
 def test_a_broken_promise_fails(running: Running, tmp_path: Path) -> None:
     """A limit that no network keeps."""
-    path = sla(tmp_path, "http-json", limit=0.01, seconds=4)
+    path = sla(tmp_path, "http-json", limit=0.01, seconds=10)
     done = bench("--sla", str(path), "--out", "report", *at(running), folder=tmp_path)
     told = document.read(tmp_path / "report").verdict
     (p99,) = (claim for claim in told.targets[0].claims if claim.name == "p99")
@@ -277,6 +277,8 @@ def test_several_processes_share_one_load(running: Running, tmp_path: Path) -> N
 def test_a_generator_that_stands_still_is_inconclusive(running: Running, tmp_path: Path) -> None:
     """It says so of itself, although every latency keeps its limit."""
     path = sla(tmp_path, "http-binary", limit=10 * PATIENT, seconds=10, quantile="p95")
+    # Whoever was under way when it fell asleep shall not fail for it.
+    path.write_text(path.read_text().replace("timeout_seconds = 2", "timeout_seconds = 8"))
     process = subprocess.Popen(
         [LUPINE, "bench", "--sla", str(path), "--out", "report", *at(running)],
         cwd=tmp_path,

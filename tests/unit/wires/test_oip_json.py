@@ -24,6 +24,14 @@ ONES: dict[Datatype, Any] = {datatype: 1.5 if datatype.is_float else 1 for datat
 }
 INTEGERS = [d for d in Datatype if not d.is_float and d not in (Datatype.BOOL, Datatype.BYTES)]
 FLOATS = [d for d in Datatype if d.is_float]
+
+
+def encoded(response: InferResponse, form: Form) -> tuple[bytes, int | None]:
+    """The whole body, and the length of its JSON."""
+    parts, length = oip_json.encode_response(response, form)
+    return b"".join(parts), length
+
+
 JSON = Form({}, default=False)
 
 
@@ -498,7 +506,7 @@ def test_an_answer_in_json_has_the_protocols_fields() -> None:
         outputs={"y": Tensor(Datatype.INT32, np.array([[1, 2]], np.int32))},
         parameters={"p": True},
     )
-    body, length = oip_json.encode_response(response, JSON)
+    body, length = encoded(response, JSON)
     assert length is None
     assert json.loads(body) == {
         "model_name": "m",
@@ -511,7 +519,7 @@ def test_an_answer_in_json_has_the_protocols_fields() -> None:
 
 def test_an_answer_without_an_id_has_none() -> None:
     """Nor parameters."""
-    body, _ = oip_json.encode_response(answer(), JSON)
+    body, _ = encoded(answer(), JSON)
     assert set(json.loads(body)) == {"model_name", "model_version", "outputs"}
 
 
@@ -521,7 +529,7 @@ def test_an_answer_may_mix_both_forms() -> None:
         name: Tensor(Datatype.UINT8, np.array(values, np.uint8))
         for name, values in {"a": [1, 2], "b": [3], "c": [4]}.items()
     }
-    body, length = oip_json.encode_response(answer(**outputs), Form({"b": False}, default=True))
+    body, length = encoded(answer(**outputs), Form({"b": False}, default=True))
     assert length is not None
     found = json.loads(body[:length])["outputs"]
     assert [item.get("parameters") for item in found] == [
@@ -536,7 +544,7 @@ def test_an_answer_may_mix_both_forms() -> None:
 def test_an_empty_binary_answer_still_tells_where_its_json_ends() -> None:
     """A client that asked for binary looks for the header."""
     empty = Tensor(Datatype.FP32, np.zeros((0, 3), np.float32))
-    body, length = oip_json.encode_response(answer(y=empty), Form({}, default=True))
+    body, length = encoded(answer(y=empty), Form({}, default=True))
     assert length == len(body)
 
 
@@ -548,8 +556,8 @@ def test_an_answer_that_json_cannot_express_is_refused_with_the_way_out(
     """Binary outputs can; the refusal says so."""
     tensor = Tensor(datatype, np.array([1, value]).astype(datatype.dtype))
     with pytest.raises(InvalidRequestError, match=r"'y' holds NaN or infinity.*'binary_data'"):
-        oip_json.encode_response(answer(y=tensor), JSON)
-    body, length = oip_json.encode_response(answer(y=tensor), Form({"y": True}, default=False))
+        encoded(answer(y=tensor), JSON)
+    body, length = encoded(answer(y=tensor), Form({"y": True}, default=False))
     assert body[length:] == tensors.encode(tensor)
 
 
@@ -557,7 +565,7 @@ def test_an_answer_of_bytes_that_are_no_text_is_refused_with_the_way_out() -> No
     """JSON knows text alone."""
     tensor = Tensor(Datatype.BYTES, np.array([b"\xff"], np.object_))
     with pytest.raises(InvalidRequestError, match=r"'y' is not UTF-8 text.*'binary_data'"):
-        oip_json.encode_response(answer(y=tensor), JSON)
+        encoded(answer(y=tensor), JSON)
 
 
 @st.composite
@@ -590,7 +598,7 @@ def test_what_was_encoded_decodes_to_itself(given_tensors: list[tuple[Tensor, bo
     """
     sent = {f"t{i}": tensor for i, (tensor, _) in enumerate(given_tensors)}
     chosen = Form({f"t{i}": b for i, (_, b) in enumerate(given_tensors)}, default=False)
-    body, length = oip_json.encode_response(answer(**sent), chosen)
+    body, length = encoded(answer(**sent), chosen)
     message = msgspec.json.decode(body if length is None else body[:length])
     head = msgspec.json.encode({"inputs": message["outputs"]})
     tail = None if length is None else body[length:]
@@ -600,3 +608,78 @@ def test_what_was_encoded_decodes_to_itself(given_tensors: list[tuple[Tensor, bo
         assert found[name].datatype is tensor.datatype
         assert found[name].shape == tensor.shape
         assert bytes(tensors.encode(found[name])) == bytes(tensors.encode(tensor))
+
+
+# ------------------------------------------------------------------ JSON that comes again
+
+
+def again(json: bytes, tail: bytes = b"\0" * 4) -> InferRequest:
+    """A request of that JSON and one FP32 behind it."""
+    request, _ = oip_json.decode_request(
+        memoryview(json + tail), model="m", version="", header_length=len(json)
+    )
+    return request
+
+
+def binary(more: str) -> bytes:
+    """The JSON of one binary input, with something before it."""
+    x = '{"name":"x","shape":[1],"datatype":"FP32","parameters":{"binary_data_size":4}}'
+    return f'{{{more}"inputs":[{x}]}}'.encode()
+
+
+def test_the_same_json_with_other_tensors_is_another_request() -> None:
+    """What is remembered is the layout."""
+    for number in (1.0, 2.0):
+        found = again(binary(""), np.float32(number).tobytes())
+        assert found.inputs["x"].array.tolist() == [number]
+        assert found.id == ""
+
+
+@pytest.mark.parametrize(
+    "ids", [("a", "b"), ("a", "a"), ("a", ""), ("", "a"), ("é", "a"), ("a", "{")]
+)
+def test_ids_are_never_mixed_up(ids: tuple[str, ...]) -> None:
+    """JSON that differs in its id alone is remembered once."""
+    for identity in ids * 2:
+        assert again(binary(f'"id":"{identity}",')).id == identity
+
+
+@pytest.mark.parametrize(
+    ("more", "identity"),
+    [
+        ('"parameters":{"id":"p"},', ""),
+        ('"parameters":{"id":"p"},"id":"q",', "q"),
+        ('"id":"a\\u0062",', "ab"),
+        ('"id" : "a",', "a"),
+        ('"id":"a","\\u0069d":"r",', "r"),
+        ('"id":"r","\\u0069d":"r",', "r"),
+        ('"id":"a","id":"b",', "b"),
+        ('"unknown":{"id":"p"},', ""),
+        ('"unknown":"\\"id\\":\\"p",', ""),
+    ],
+)
+def test_an_id_is_what_the_json_says_it_is(more: str, identity: str) -> None:
+    """However it looks, and whoever sent something like it before."""
+    for _ in range(2):
+        for other in ('"id":"x",', '"parameters":{"id":"r"},'):
+            again(binary(other))
+        found = again(binary(more))
+        assert found.id == identity
+        if "parameters" in more:
+            assert found.parameters == {"id": "p"}
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Strangers may send what they like."""
+    for number in range(3000):
+        again(binary(f'"parameters":{{"k":{number}}},'))
+    assert len(oip_json._layouts) <= 1024
+
+
+def test_a_remembered_json_is_held_against_its_tensors_each_time() -> None:
+    """A body that is too short or too long is refused, whatever came before."""
+    json = binary('"parameters":{"seen":true},')
+    again(json)
+    for tail in (b"", b"\0" * 3, b"\0" * 5):
+        with pytest.raises(InvalidRequestError, match="binary_data_size"):
+            again(json, tail)

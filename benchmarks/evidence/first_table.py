@@ -20,7 +20,7 @@ from benchmarks.harness import mlp, wrk
 from benchmarks.harness.gateway import LUPINE, ROOT, free_port, gateway, ready
 from benchmarks.harness.record import Evidence, spread
 
-CONNECTIONS = (1, 64, 256)
+CONNECTIONS = (1, 16, 64, 256, 2000)
 ROUNDS = 5
 SECONDS = 4
 _PATH = "/v2/models/mlp/infer"
@@ -83,8 +83,8 @@ def _report(evidence: Evidence, loads: dict[tuple[str, int], list[wrk.Load]]) ->
 
 
 @contextmanager
-def triton(repository: Path) -> Iterator[int]:
-    """The managed Triton alone, as `lupine triton` runs it; yields its HTTP port."""
+def triton(repository: Path, model: str = "mlp") -> Iterator[int]:
+    """The managed Triton alone, as `lupine triton` runs it, with `model` ready: its HTTP port."""
     ports = [free_port() for _ in range(3)]
     flags = [
         f"--{kind}-port={port}"
@@ -98,7 +98,7 @@ def triton(repository: Path) -> Iterator[int]:
     )
     try:
         deadline = time.monotonic() + 60
-        while not (ready(ports[0]) and _model_ready(ports[0])):
+        while not (ready(ports[0]) and _model_ready(ports[0], model)):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"tritonserver did not get ready (exit {process.poll()})")
             time.sleep(0.1)
@@ -108,6 +108,6 @@ def triton(repository: Path) -> Iterator[int]:
         process.wait(60)
 
 
-def _model_ready(port: int) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{port}/v2/models/mlp/ready", timeout=5.0)
+def _model_ready(port: int, model: str) -> bool:
+    answer = httpx.get(f"http://127.0.0.1:{port}/v2/models/{model}/ready", timeout=5.0)
     return answer.status_code == httpx.codes.OK

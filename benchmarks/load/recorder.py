@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,6 +128,11 @@ class Samples:
         for target, kind, texts in message["texts"]:
             for text in texts:
                 self.failures.add(int(target), kind, text)
+
+    @property
+    def fates(self) -> Sequence[str]:
+        """What the numbers in `fate` stand for."""
+        return self._fates
 
     def of(self, target: int, seconds: float) -> np.ndarray[Any, Any]:
         """The samples of a target whose intended send was within the measured time."""

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import report, result, run
-from benchmarks import sla as slas
+from benchmarks import report, result, run, sla_file
 from benchmarks.peers.request import MODEL, golden
 from benchmarks.report.document import Summary
 
@@ -52,7 +51,7 @@ def ask(url: str, *, rate: int, seconds: float, seed: int, folder: Path) -> Summ
     path.write_text(json.dumps(document))
     (folder / "golden.json").write_text(json.dumps(golden()))
     out.mkdir()
-    sla = slas.load(path)
+    sla = sla_file.load(path)
     options = run.Options(sla=path, url=url, grpc_url="127.0.0.1:1", out=out)
     run.repeat(options, sla, 1, Console(quiet=True))
     (summary,) = report.summarise(sla, result.read(out))

@@ -109,13 +109,13 @@ class Queue:
             ahead = self._line.rows_ahead(priority)
             full = self._limits.rows
             # Whole batches go first; by its turn, its own will have filled up behind it.
-            wait += self._cost.seconds(full) * (ahead // full) / instances
+            wait += self._cost.usual(full) * (ahead // full) / instances
             rows = max(rows, full)
         return wait, self._cost.seconds(rows)
 
     def _left(self, batch: Batch, now: float) -> float:
         """Seconds that the engine still has to do for a batch."""
-        whole = self._cost.seconds(batch.rows)
+        whole = self._cost.usual(batch.rows)
         return whole if batch.started is None else max(0.0, whole - (now - batch.started))
 
     def _busy(self, now: float) -> float:
@@ -202,11 +202,17 @@ class Queue:
             member.batch = batch
         self._running[batch] = None
         batch.task = asyncio.get_running_loop().create_task(self._run(batch, reason))
-        batch.task.add_done_callback(lambda _: self._ended(batch))
+        batch.task.add_done_callback(lambda _: self._over(batch))
+
+    def _over(self, batch: Batch) -> None:
+        self._ended(batch)
+        batch.task = None  # it holds the batch
 
     def _ended(self, batch: Batch) -> None:
+        """The engine is done with it; again does nothing."""
+        if batch not in self._running:
+            return
         del self._running[batch]
-        batch.task = None  # it holds the batch
         for next_one in self._running:
             if next_one.started is None:
                 next_one.started = time.monotonic()
@@ -239,6 +245,8 @@ class Queue:
         answered = await self._attempt(members, released)
         if answered is not None:
             self._learn(batch)
+            # Before anybody is told: who hears of it may ask again at once, and finds it idle.
+            self._ended(batch)
             for member, part in zip(members, answered, strict=True):
                 member.settle(part)
 

@@ -94,8 +94,10 @@ class Gateway:
         self.grpc = GrpcServer(
             GrpcFrontend(self.dataplane, self.telemetry, gate, held, seats),
             self.dataplane,
+            self.telemetry,
             settings.server,
-            seats,
+            held=held,
+            seats=seats,
             max_rpcs=settings.admission.total + _STREAMS + _RPCS_BESIDE,
         )
         self._fresh: asyncio.Task[None] | None = None

@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 
-from service.frontends import door, http_protocol, own_sockets
+from service.frontends import door, http_protocol
 from service.gateway import Gateway
 from service.runner import lifeline, marks
 
@@ -105,7 +105,7 @@ class Drain:
         try:
             await self._until(lambda: self._server.started)  # it may be about to
             await self._lame_duck(min(limits.lame_duck_seconds, limits.grace_seconds))
-            await self._close_doors(limits.grpc_port)
+            await self._close_doors()
             grpc = asyncio.create_task(self._finish_grpc())
             dataplane = self._parts.dataplane
             cut, finished = await self._finish_http()
@@ -127,7 +127,7 @@ class Drain:
         end = self._began + seconds
         await self._until(lambda: time.monotonic() >= end or self._is_hurried())
 
-    async def _close_doors(self, grpc_port: int) -> None:
+    async def _close_doors(self) -> None:
         """Take no more connections; those that were in the kernel's queue are served."""
         told = time.monotonic() + _TOLD_SECONDS
         await self._until(lambda: self._all_end() or time.monotonic() >= told)
@@ -137,18 +137,15 @@ class Drain:
         def admit(connection: socket.socket) -> None:
             admitted.append(loop.create_task(self._serve(connection)))
 
-        with own_sockets.listeners(grpc_port) as own:
-            for listener in own:
-                door.bar(listener)  # gRPC's core empties the queue, and closes
-            for each in self._server.servers:
-                held = [socket.socket(fileno=os.dup(s.fileno())) for s in each.sockets]
-                each.close()
-                for listener in held:
-                    with listener:
-                        if self._all_end():
-                            await door.shut(listener, admit)
-            if own and not self._all_end():
-                await asyncio.sleep(door.WINDOW_SECONDS)
+        grpc = loop.create_task(self._parts.grpc.close_door())
+        for each in self._server.servers:
+            held = [socket.socket(fileno=os.dup(s.fileno())) for s in each.sockets]
+            each.close()
+            for listener in held:
+                with listener:
+                    if self._all_end():
+                        await door.shut(listener, admit)
+        await grpc
         await asyncio.gather(*admitted, return_exceptions=True)
 
     async def _serve(self, connection: socket.socket) -> None:

@@ -1,16 +1,13 @@
 """The Open Inference Protocol v2 over gRPC: `inference.GRPCInferenceService`.
 
-Handlers take and give bytes, so that a message that cannot be parsed is answered with its reason.
+Methods take and give bytes, so that a message that cannot be parsed is answered with its reason.
 
 Source: grpc_service.proto (KServe, Triton), as `tritonclient` ships it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
 import grpc
@@ -20,7 +17,6 @@ from service.dataplane import DataPlane
 from service.errors import (
     LupineError,
     NotFoundError,
-    ShedError,
     TooLargeError,
     UnavailableError,
     UnsupportedError,
@@ -28,9 +24,9 @@ from service.errors import (
 from service.frontends import admin, grpc_access, status
 from service.frontends.admin import AdminGate
 from service.frontends.grpc_access import Exchange
-from service.frontends.grpc_call import Call
+from service.frontends.grpc_call import Call, Method, Streaming, Unary
 from service.frontends.grpc_infer import Inference
-from service.frontends.grpc_stream import ClientGoneError, InferStream
+from service.frontends.grpc_stream import InferStream
 from service.frontends.held import HeldBytes
 from service.frontends.seats import Seats
 from service.protocol.messages import TensorSpec
@@ -39,6 +35,7 @@ from service.telemetry import Telemetry
 from service.wires import oip_proto
 
 SERVICE: str = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+INFER = f"/{SERVICE}/ModelInfer"
 _NOT_OFFERED = {
     "SystemSharedMemoryStatus": "shared memory between client and gateway",
     "SystemSharedMemoryRegister": "shared memory between client and gateway",
@@ -53,10 +50,7 @@ _NOT_OFFERED = {
 _SHUTTING_DOWN = "this gateway is shutting down: open the stream to another"
 _MAX_QUESTION = 1 << 20  # bytes of any request but an inference
 
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
 Verb = Callable[[Call, bytes, Exchange], Awaitable[Any]]
-
-_log = logging.getLogger(__name__)
 
 
 class GrpcFrontend:
@@ -85,15 +79,9 @@ class GrpcFrontend:
         self._inference = Inference(dataplane, telemetry, held)
         self._streams: set[InferStream] = set()
         self._closed = False
-        self._active = 0
-        self._begun = 0
-        self._speaking = asyncio.Event()
-        self._speaking.set()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """What a server is given."""
+    def methods(self) -> Mapping[str, Method]:
+        """What a server is given, by path."""
         verbs: Mapping[str, tuple[Any, Callable[[Call, Any], Awaitable[Any]]]] = {
             "ServerLive": (service_pb2.ServerLiveRequest, self._server_live),
             "ServerReady": (service_pb2.ServerReadyRequest, self._server_ready),
@@ -106,46 +94,21 @@ class GrpcFrontend:
             "RepositoryModelLoad": (service_pb2.RepositoryModelLoadRequest, self._load),
             "RepositoryModelUnload": (service_pb2.RepositoryModelUnloadRequest, self._unload),
         }
-        unary: dict[str, Handler] = {
+        found: dict[str, Method] = {
             name: self._answered(name, _parsing(kind, verb)) for name, (kind, verb) in verbs.items()
         }
         for name, what in _NOT_OFFERED.items():
-            unary[name] = self._answered(name, _refusing(what))
-        unary["ModelInfer"] = self._answered("ModelInfer", self._inference.once)
-        methods = {n: grpc.unary_unary_rpc_method_handler(h) for n, h in unary.items()}
-        methods["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(self._stream)
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+            found[name] = self._answered(name, _refusing(what))
+        found["ModelInfer"] = self._answered("ModelInfer", self._inference.once)
+        found["ModelStreamInfer"] = Streaming(self._stream)
+        return {f"/{SERVICE}/{name}": method for name, method in found.items()}
 
     # ------------------------------------------------------------------ in flight, and the end
 
     @property
-    def active(self) -> int:
-        """RPCs that have not been answered yet, open streams among them."""
-        return self._active
-
-    @property
     def unanswered(self) -> int:
-        """Requests that have not been answered yet, those on streams each for itself."""
-        under_way = sum(stream.under_way for stream in self._streams)
-        return self._active - len(self._streams) + under_way
-
-    @property
-    def begun(self) -> int:
-        """RPCs that have ever begun."""
-        return self._begun
-
-    @contextmanager
-    def silence(self) -> Iterator[None]:
-        """No answer leaves as long as the block takes."""
-        self._speaking.clear()
-        try:
-            yield
-        finally:
-            self._speaking.set()
-
-    async def idle(self) -> None:
-        """Return when no RPC is active."""
-        await self._idle.wait()
+        """Requests on streams that have not been answered, beside the streams themselves."""
+        return sum(stream.under_way for stream in self._streams) - len(self._streams)
 
     def close(self) -> None:
         """End each open stream after the answers to what it has asked so far."""
@@ -153,65 +116,38 @@ class GrpcFrontend:
         for stream in self._streams:
             stream.close()
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._active += 1
-        self._begun += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
-
     # ------------------------------------------------------------------ every RPC
 
-    def _answered(self, name: str, verb: Verb) -> Handler:
-        async def answer(data: bytes, context: Any) -> bytes:
-            call = Call(context)
+    def _answered(self, name: str, verb: Verb) -> Unary:
+        async def answer(data: bytes, call: Call) -> bytes:
             exchange = Exchange(name, len(data), grpc_access.span(call, self._telemetry))
-            with self._counted():
-                try:
-                    reply = (await verb(call, data, exchange)).SerializeToString()
-                    exchange.code, exchange.sent = grpc.StatusCode.OK, len(reply)
-                    await self._speaking.wait()
-                    return bytes(reply)
-                except LupineError as error:
-                    exchange.code = status.GRPC[type(error)]
-                    await self._speaking.wait()
-                    await call.refuse(error)
-                except Exception:  # noqa: BLE001 - a defect of ours is answered as every failure, and logged
-                    exchange.code = grpc.StatusCode.INTERNAL
-                    await _broke(call)
-                finally:
-                    grpc_access.write(self._telemetry, call, exchange)
+            try:
+                reply = (await verb(call, data, exchange)).SerializeToString()
+                exchange.code, exchange.sent = grpc.StatusCode.OK, len(reply)
+                return bytes(reply)
+            except LupineError as error:
+                exchange.code = status.GRPC[type(error)]
+                raise
+            except Exception:
+                exchange.code = grpc.StatusCode.INTERNAL
+                raise
+            finally:
+                grpc_access.write(self._telemetry, call, exchange)
 
-        return answer
+        return Unary(answer)
 
-    async def _stream(self, _requests: Any, context: Any) -> None:
-        call = Call(context)
-        stream = InferStream(call, self._inference, self._speaking)
-        try:
-            seat = self._seats.take()
-        except ShedError as error:
-            await call.refuse(error)
-        with seat, self._counted():
+    async def _stream(self, call: Call) -> None:
+        stream = InferStream(call, self._inference)
+        with self._seats.take():
             self._streams.add(stream)
             if self._closed:
                 stream.close()
             try:
                 await stream.serve()
-            except LupineError as error:
-                await call.refuse(error)
-            except ClientGoneError:
-                return
-            except Exception:  # noqa: BLE001 - as above
-                await _broke(call)
             finally:
                 self._streams.discard(stream)
-            if stream.closed and not context.done():
-                await call.refuse(UnavailableError(_SHUTTING_DOWN))
+            if stream.closed:
+                raise UnavailableError(_SHUTTING_DOWN)
 
     # ------------------------------------------------------------------ the server and its models
 
@@ -300,12 +236,6 @@ def _refusing(what: str) -> Verb:
         raise UnsupportedError(f"{what} is not offered here")
 
     return refuse
-
-
-async def _broke(call: Call) -> NoReturn:
-    _log.exception("request %s failed", call.request_id)
-    text = f"an error of the gateway itself; its log has it as {call.request_id}"
-    await call.abort(grpc.StatusCode.INTERNAL, text)
 
 
 def _check_repository(message: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 import grpc
 
@@ -38,10 +37,10 @@ def span(call: Call, telemetry: Telemetry) -> Span | None:
     """The request's span; None where nobody would look at it, which costs next to nothing."""
     if telemetry.access_log is None and TRACEPARENT not in call.metadata:
         return None
-    given: Any = call.context.invocation_metadata()
-    parents = [value for key, value in given if key == TRACEPARENT]
-    states = [value for key, value in given if key == TRACESTATE]
-    return telemetry.span(parents[0] if len(parents) == 1 else None, ",".join(states))
+    parents = call.given(TRACEPARENT)
+    return telemetry.span(
+        parents[0] if len(parents) == 1 else None, ",".join(call.given(TRACESTATE))
+    )
 
 
 def write(telemetry: Telemetry, call: Call, exchange: Exchange) -> None:
@@ -54,7 +53,7 @@ def write(telemetry: Telemetry, call: Call, exchange: Exchange) -> None:
         code=exchange.code.name,
         seconds=perf_counter() - exchange.started,
         request_id=call.request_id,
-        peer=call.context.peer().partition(":")[2].replace("%5B", "[").replace("%5D", "]"),
+        peer=call.peer_name,
         model=exchange.model,
         version=exchange.version,
         request_bytes=exchange.received,

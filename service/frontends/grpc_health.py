@@ -6,16 +6,15 @@ Source: "GRPC Health Checking Protocol" (grpc/doc/health-checking.md).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import grpc
 from grpc_health.v1 import health_pb2
 
 from service.dataplane import DataPlane
-from service.errors import LupineError, NotFoundError
-from service.frontends.grpc_call import Call
+from service.errors import InvalidRequestError, NotFoundError
+from service.frontends.grpc_call import Call, Method, Streaming, Unary
 from service.frontends.seats import Seats
 from service.wires import oip_proto
 
@@ -42,50 +41,43 @@ class Health:
         self._seen: Any = None  # by the poller, which looks for all watchers
         self._changed = asyncio.Event()  # a new one after each change
 
-    def handlers(self) -> grpc.GenericRpcHandler:
-        """What a server is given."""
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(self._check),
-                "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
-            },
-        )
+    def methods(self) -> Mapping[str, Method]:
+        """What a server is given, by path."""
+        return {
+            f"/{SERVICE}/Check": Unary(self._check),
+            f"/{SERVICE}/Watch": Streaming(self._watch, owed=False),
+        }
 
     def close(self) -> None:
         """End every watch, once it has told what there was to tell."""
         self._closed = True
         self._wake()
 
-    async def _check(self, data: bytes, context: Any) -> bytes:
+    async def _check(self, data: bytes, _call: Call) -> bytes:
         """Whether the service has a chance to answer now."""
-        try:
-            service = _asked(data)
-            if service not in self._services:
-                raise NotFoundError(
-                    f"no service {service!r:.200} is known here: "
-                    f"{', '.join(map(repr, self._services))} are"
-                )
-        except LupineError as error:
-            await Call(context).refuse(error)
+        service = _asked(data)
+        if service not in self._services:
+            raise NotFoundError(
+                f"no service {service!r:.200} is known here: "
+                f"{', '.join(map(repr, self._services))} are"
+            )
         return _told(await self._status())
 
-    async def _watch(self, data: bytes, context: Any) -> AsyncIterator[bytes]:
+    async def _watch(self, call: Call) -> None:
         """The same, now and whenever it changes."""
-        try:
-            known = _asked(data) in self._services
-            seat = self._seats.take()
-        except LupineError as error:
-            await Call(context).refuse(error)
-        with seat, self._watching():
+        data = await call.read()
+        if data is None:
+            raise InvalidRequestError("the call ends without a message")
+        known = _asked(data) in self._services
+        with self._seats.take(), self._watching():
             if not known:
-                yield _told(health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+                await call.write(_told(health_pb2.HealthCheckResponse.SERVICE_UNKNOWN))
             before = None
             while not self._closed:
                 changed = self._changed
                 if known and self._seen != before:
                     before = self._seen
-                    yield _told(before)
+                    await call.write(_told(before))
                 else:
                     await changed.wait()
 

@@ -138,7 +138,7 @@ class Inference:
                 self._telemetry.shed(self._dataplane.label(exchange.model), error.reason)
             raise
         except asyncio.CancelledError:
-            if call.timeout is not None and call.timeout <= 0:
+            if call.late:
                 exchange.code = grpc.StatusCode.DEADLINE_EXCEEDED
             raise
         except BaseException:

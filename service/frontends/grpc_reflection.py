@@ -5,18 +5,18 @@ Source: "GRPC Server Reflection Protocol" (grpc/doc/server-reflection.md).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.errors import ShedError
-from service.frontends.grpc_call import Call
+from service.frontends.grpc_call import Call, Method, Streaming
 from service.frontends.seats import Seats
+from service.wires import oip_proto
 
 
-class Reflection(reflection.aio.ReflectionServicer):
-    """The library's, on a seat.
+class Reflection:
+    """The library's answers, each stream on a seat.
 
     Args:
         services: the names of what the server offers.
@@ -24,21 +24,22 @@ class Reflection(reflection.aio.ReflectionServicer):
     """
 
     def __init__(self, services: tuple[str, ...], seats: Seats) -> None:
-        super().__init__((*services, reflection.SERVICE_NAME))
+        names = (*services, reflection.SERVICE_NAME)
+        self._answers: Any = reflection.aio.ReflectionServicer(names)
         self._seats = seats
 
-    async def ServerReflectionInfo(  # noqa: N802 - the protocol's name
-        self, request_iterator: Any, context: Any
-    ) -> AsyncIterator[Any]:
-        """Answer each question of a stream."""
-        try:
-            seat = self._seats.take()
-        except ShedError as error:
-            await Call(context).refuse(error)
-        with seat:
-            async for answer in super().ServerReflectionInfo(request_iterator, context):
-                yield answer
+    def methods(self) -> Mapping[str, Method]:
+        """What a server is given, by path."""
+        path = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
+        return {path: Streaming(self._serve, owed=False)}
 
-    def add_to(self, server: Any) -> None:
-        """Let a server offer it."""
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(self, server)
+    async def _serve(self, call: Call) -> None:
+        """Answer each question of a stream."""
+        with self._seats.take():
+            async for answer in self._answers.ServerReflectionInfo(_questions(call), None):
+                await call.write(bytes(answer.SerializeToString()))
+
+
+async def _questions(call: Call) -> AsyncIterator[Any]:
+    while (data := await call.read()) is not None:
+        yield oip_proto.parse(reflection_pb2.ServerReflectionRequest, data)

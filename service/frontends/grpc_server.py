@@ -8,33 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
-from typing import Any
-
-import grpc
+import socket
 
 from service.dataplane import DataPlane
 from service.errors import ConfigurationError
-from service.frontends import goaway, grpc_health, grpc_log, own_sockets
-from service.frontends.grpc import SERVICE, GrpcFrontend
+from service.frontends import door, grpc_health
+from service.frontends.grpc import INFER, SERVICE, GrpcFrontend
+from service.frontends.grpc_call import Bounds
+from service.frontends.grpc_calls import Calls
+from service.frontends.grpc_direct import DirectFrontend
 from service.frontends.grpc_health import Health
 from service.frontends.grpc_reflection import Reflection
+from service.frontends.held import HeldBytes
+from service.frontends.http2 import endpoint
+from service.frontends.http2.endpoint import Endpoint
 from service.frontends.seats import Seats
 from service.settings import Server
+from service.telemetry import Telemetry
 
-_CONNECTION_STREAMS = 1024
-_PENDING = 100_000
-_LAST_WORD_SECONDS = 0.5  # for answers that have been made and not been sent
-_QUIET_SECONDS = 0.15  # longer than a client is away from hearing that it should go
-_GONE_SECONDS = 2.0  # there may be clients that do not listen
+_BACKLOG = 1024
 _POLL_SECONDS = 0.01
-_LOOK_AGAIN_SECONDS = 0.1
-_FOR_EVER = 86_400.0  # stop() ends it: gRPC lets a later call shorten an earlier one
-_COMPRESSION = {
-    "none": grpc.Compression.NoCompression,
-    "deflate": grpc.Compression.Deflate,
-    "gzip": grpc.Compression.Gzip,
-}
+_CUT_SECONDS = 1.0  # in which connections that are cut have ended
+_LAST_WORD_SECONDS = 2.0  # for clients to hear that they shall go, and to take their last answers
 
 
 class GrpcServer:
@@ -42,8 +37,10 @@ class GrpcServer:
 
     Args:
         frontend: answers the Open Inference Protocol.
-        dataplane: knows whether an inference has a chance.
+        dataplane: answers plain inferences, and knows whether one has a chance.
+        telemetry: hears of each inference.
         settings: address and limits.
+        held: counts the bytes of requests.
         seats: counts the open streams.
         max_rpcs: RPCs of all connections at once.
     """
@@ -52,18 +49,39 @@ class GrpcServer:
         self,
         frontend: GrpcFrontend,
         dataplane: DataPlane,
+        telemetry: Telemetry,
         settings: Server,
-        seats: Seats,
         *,
+        held: HeldBytes,
+        seats: Seats,
         max_rpcs: int,
     ) -> None:
         self._frontend = frontend
-        self._dataplane = dataplane
         self._settings = settings
-        self._max_rpcs = max_rpcs
         self._health = Health(dataplane, [SERVICE], seats)
-        self._reflection = Reflection((SERVICE, grpc_health.SERVICE), seats)
-        self._server: Any = None
+        reflection = Reflection((SERVICE, grpc_health.SERVICE), seats)
+        compression = settings.grpc_compression
+        self._calls = Calls(
+            {**frontend.methods(), **self._health.methods(), **reflection.methods()},
+            (INFER, DirectFrontend(dataplane, telemetry, held, max_bytes=settings.max_body_bytes)),
+            Bounds(
+                held=held,
+                max_bytes=int(settings.max_body_bytes),
+                compression="" if compression == "none" else compression,
+            ),
+            max_calls=max_rpcs,
+            max_header_bytes=int(settings.max_header_bytes),
+        )
+        self._bounds = endpoint.Bounds(
+            max_header_bytes=int(settings.max_header_bytes),
+            handshake_seconds=settings.header_seconds,
+            idle_seconds=settings.keep_alive_seconds,
+            stall_seconds=settings.body_idle_seconds,
+        )
+        self._connections: set[Endpoint] = set()
+        self._listeners: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._draining = False
         self._stopping: asyncio.Future[int] | None = None
         self._end = math.inf  # on the loop's clock
 
@@ -73,22 +91,34 @@ class GrpcServer:
         Raises:
             ConfigurationError: the port cannot be had.
         """
-        grpc_log.install()
-        server = grpc.aio.server(
-            options=_options(self._settings),
-            maximum_concurrent_rpcs=self._max_rpcs,
-            compression=_COMPRESSION[self._settings.grpc_compression],
-        )
-        server.add_generic_rpc_handlers((self._frontend.handlers(), self._health.handlers()))
-        self._reflection.add_to(server)
         host, port = self._settings.host, self._settings.grpc_port
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ConfigurationError(f"cannot listen for gRPC on {address}: {error}") from None
-        await server.start()
-        self._server = server
+            self._listeners = [_listening(*found) for found in await _addresses(host, port)]
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen for gRPC on {host}:{port}: {error}") from None
+        loop = asyncio.get_running_loop()
+        for listener in self._listeners:  # a server closes its own copy
+            self._servers.append(
+                await loop.create_server(self._endpoint, sock=listener.dup(), backlog=_BACKLOG)
+            )
+
+    async def close_door(self) -> None:
+        """Take no more connections; those that were in the kernel's queue are served."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        listeners, self._listeners = self._listeners, []
+        admitted = []
+        loop = asyncio.get_running_loop()
+
+        def admit(connection: socket.socket) -> None:
+            work = loop.connect_accepted_socket(self._endpoint, connection)
+            admitted.append(loop.create_task(work))
+
+        for listener in listeners:
+            with listener:
+                await door.shut(listener, admit)
+        await asyncio.gather(*admitted, return_exceptions=True)
 
     async def stop(self, grace: float) -> int:
         """Take no more RPCs, let those in flight finish, and end.
@@ -102,65 +132,72 @@ class GrpcServer:
         Returns:
             how many were cut.
         """
-        if self._server is None:
-            return 0
         self._end = min(self._end, asyncio.get_running_loop().time() + grace)
         if self._stopping is None:
             self._stopping = asyncio.ensure_future(self._stop(politely=grace > 0))
         return await asyncio.shield(self._stopping)
 
     async def _stop(self, *, politely: bool) -> int:
+        self._draining = True
         self._health.close()
         if politely:
-            await self._send_away()
+            for connection in list(self._connections):
+                connection.drain()
+            await self.close_door()
+        for server in self._servers:
+            server.close()
+        for listener in self._listeners:
+            listener.close()
         self._frontend.close()
-        stopping = asyncio.ensure_future(self._server.stop(_FOR_EVER))
-        while self._frontend.active and self._left() > 0:
-            with suppress(TimeoutError):  # the end may come nearer meanwhile
-                async with asyncio.timeout(min(self._left(), _LOOK_AGAIN_SECONDS)):
-                    await self._frontend.idle()
-        cut = self._frontend.unanswered
-        await self._server.stop(0 if self._frontend.active or not politely else _LAST_WORD_SECONDS)
-        await stopping
+        quiet = self._clock()
+        while self._left() > 0 and (self._calls.owed or self._connections):
+            if self._calls.owed:
+                quiet = self._clock()
+            elif self._clock() - quiet > _LAST_WORD_SECONDS:
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+        cut = max(0, self._calls.owed + self._frontend.unanswered)
+        for connection in list(self._connections):
+            connection.abort()
+        end = self._clock() + _CUT_SECONDS
+        while self._connections and self._clock() < end:
+            await asyncio.sleep(_POLL_SECONDS)
         return cut
 
     def _left(self) -> float:
-        return self._end - asyncio.get_running_loop().time()
+        return self._end - self._clock()
 
-    async def _send_away(self) -> None:
-        """Tell clients to go, and answer until they have gone."""
-        with own_sockets.connections(self._settings.grpc_port) as connections:
-            if not connections:
-                return
-            with self._frontend.silence():
-                await goaway.send(connections)
-        clock = asyncio.get_running_loop().time
-        end = min(clock() + _GONE_SECONDS, self._end)
-        begun, since = self._frontend.begun, clock()
-        while clock() < end and clock() - since < _QUIET_SECONDS:
-            await asyncio.sleep(_POLL_SECONDS)
-            if self._frontend.begun != begun:
-                begun, since = self._frontend.begun, clock()
+    @staticmethod
+    def _clock() -> float:
+        return asyncio.get_running_loop().time()
+
+    def _endpoint(self) -> Endpoint:
+        gone = self._connections.discard
+        made = Endpoint(self._calls.of, self._bounds, gone, draining=self._draining)
+        self._connections.add(made)
+        return made
 
 
-def _options(settings: Server) -> list[tuple[str, int]]:
-    """Source: "Keepalive User Guide for gRPC Core" and grpc/impl/channel_arg_names.h."""
-    return [
-        ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", int(settings.max_body_bytes)),
-        ("grpc.max_send_message_length", -1),  # an answer is as large as its model makes it
-        ("grpc.max_metadata_size", int(settings.max_header_bytes)),
-        ("grpc.absolute_max_metadata_size", int(settings.max_header_bytes)),
-        ("grpc.max_concurrent_streams", _CONNECTION_STREAMS),
-        # Above the lower of these core cancels calls at random that Python has not taken up yet.
-        ("grpc.server.max_pending_requests", _PENDING),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING),
-        ("grpc.server_handshake_timeout_ms", int(settings.header_seconds * 1000)),
-        # Who has gone without a word is found out, and what they asked for is not computed.
-        ("grpc.keepalive_time_ms", int(settings.keep_alive_seconds * 1000)),
-        ("grpc.keepalive_timeout_ms", int(settings.header_seconds * 1000)),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # Clients may ping too, but not faster; who does gets GOAWAY "too_many_pings".
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-        ("grpc.http2.max_ping_strikes", 2),
-    ]
+async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    """Where a host means: several addresses for a name such as `localhost`."""
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return list(dict.fromkeys((family, address[:2]) for family, *_, address in found))  # type: ignore[misc]
+
+
+def _listening(family: socket.AddressFamily, address: tuple[str, int]) -> socket.socket:
+    """A socket that shares its port with the other workers; `::` takes IPv4 as well."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    except OSError:
+        listener.close()
+        raise
+    return listener

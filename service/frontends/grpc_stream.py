@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 
-import grpc
-
 from service.errors import LupineError
 from service.frontends.grpc_call import Call
 from service.frontends.grpc_infer import Asked, Inference, failed
@@ -27,23 +25,17 @@ _STRICT = "triton_grpc_error"
 _SEQUENCE = "sequence_id"
 
 
-class ClientGoneError(Exception):
-    """The stream ended before the answer came: there is nobody to take it."""
-
-
 class InferStream:
     """One stream.
 
     Args:
         call: the RPC.
         inference: answers its requests.
-        speaking: set while answers may leave.
     """
 
-    def __init__(self, call: Call, inference: Inference, speaking: asyncio.Event) -> None:
+    def __init__(self, call: Call, inference: Inference) -> None:
         self._call = call
         self._inference = inference
-        self._speaking = speaking
         self._strict = call.metadata.get(_STRICT, "").lower() == "true"
         self._permits = asyncio.Semaphore(UNDER_WAY)
         self._unsent: asyncio.Queue[bytes | None] = asyncio.Queue(_UNSENT)
@@ -67,7 +59,6 @@ class InferStream:
 
         Raises:
             LupineError: what ends the stream of a client that asked for it.
-            ClientGoneError: an answer found nobody.
         """
         if self._closed:
             return
@@ -83,7 +74,7 @@ class InferStream:
     async def _read(self, group: asyncio.TaskGroup) -> None:
         before: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         before.set_result(None)
-        while (data := await self._call.context.read()) is not grpc.aio.EOF:
+        while (data := await self._call.read()) is not None:
             await self._permits.acquire()
             after: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             asked = self._inference.asked(data)
@@ -115,17 +106,7 @@ class InferStream:
     async def _write(self) -> None:
         """Send what there is to send, one after another."""
         while (reply := await self._unsent.get()) is not None:
-            await self._speaking.wait()
-            writing = asyncio.ensure_future(self._call.context.write(reply))
-            try:
-                await asyncio.shield(writing)
-            except asyncio.CancelledError:
-                # It has begun, and core takes nothing more, not even the stream's end, until it
-                # is done: when the client has read it, or has gone.
-                await asyncio.wait([writing])
-                raise
-            except Exception:  # noqa: BLE001 - core's own kind, which it does not export
-                raise ClientGoneError from None  # nothing else keeps a message from leaving
+            await self._call.write(reply)
 
 
 def _first(failures: BaseExceptionGroup) -> BaseException:

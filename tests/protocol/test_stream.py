@@ -383,7 +383,7 @@ def test_as_many_streams_as_there_are_seats_and_no_more(repository: Path, tmp_pa
 
         idle = [stub.ModelStreamInfer(nothing()) for _ in range(2)]
         end = time.monotonic() + 10
-        while gateway.gateway.grpc._frontend.active < 2:
+        while gateway.gateway.grpc._frontend._seats._taken < 2:
             assert time.monotonic() < end
             time.sleep(0.01)
         with pytest.raises(grpc.RpcError, match="has 2 streams open") as refused:

@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from service.frontends import door, own_sockets
+from service.frontends import door
 
 _ANSWER = b"served"
 _FAMILIES = {"IPv4": (socket.AF_INET, "127.0.0.1"), "IPv6": (socket.AF_INET6, "::1")}
@@ -112,12 +112,3 @@ def test_what_cannot_be_barred_says_so() -> None:
     closed = socket.socket()
     closed.close()
     assert not door.bar(closed)
-
-
-def test_the_listeners_of_a_port_are_found(listener: socket.socket) -> None:
-    """Those of this process, and no connection of theirs."""
-    port = listener.getsockname()[1]
-    with socket.create_connection(listener.getsockname()[:2]), own_sockets.listeners(port) as found:
-        assert [each.getsockname() for each in found] == [listener.getsockname()]
-    with own_sockets.listeners(1) as none:
-        assert none == []

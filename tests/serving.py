@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
+import uvloop
 
 from benchmarks.harness.gateway import free_port
 from service.frontends import http_protocol
@@ -94,7 +95,8 @@ def serving(chosen: Settings, run_dir: Path) -> Iterator[Serving]:
 
     def run() -> None:
         try:
-            asyncio.run(main())
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as in a worker
+                runner.run(main())
         except BaseException as error:  # noqa: BLE001 - told to the test that waits
             state["error"] = error
         finally:

@@ -160,7 +160,7 @@ class GrpcServer:
         for connection in list(self._connections):
             connection.abort()
         end = self._clock() + _CUT_SECONDS
-        while self._connections and self._clock() < end:
+        while self._connections and self._clock() < end:  # noqa: ASYNC110 - the last ones
             await asyncio.sleep(_POLL_SECONDS)
         return cut
 

@@ -64,6 +64,7 @@ class Endpoint(asyncio.Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._drains: asyncio.TimerHandle | None = None
+        self._lingers: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport
         self.http2: Connection[Any]
 
@@ -104,7 +105,7 @@ class Endpoint(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """Nobody waits for anything any more."""
         self._closing = True
-        for timer in (self._watch, self._stalled, self._drains):
+        for timer in (self._watch, self._stalled, self._drains, self._lingers):
             if timer is not None:
                 timer.cancel()
         self.http2.lost()
@@ -166,7 +167,7 @@ class Endpoint(asyncio.Protocol):
         # overtake what we said last. So the peer closes first, if it does so soon.
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
-        self._loop.call_later(_LINGER_SECONDS, self.abort)
+        self._lingers = self._loop.call_later(_LINGER_SECONDS, self.abort)
 
     def _handshake(self) -> None:
         if not self.http2.greeted:

@@ -10,6 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NoReturn
 
 import grpc
@@ -132,7 +133,7 @@ class Call:
             self._deadline = self._loop.time() + head.timeout
             self._timer = self._loop.call_later(head.timeout, self._late)
         if isinstance(method, Streaming):
-            self._task = self._loop.create_task(self._run(method.serve(self)))
+            self._task = self._loop.create_task(self._run(partial(method.serve, self)))
 
     # ------------------------------------------------------------------ for who answers
 
@@ -261,7 +262,7 @@ class Call:
         elif len(self._unread) > 1:
             raise InvalidRequestError("the call has more than the one message that is expected")
         elif ends:
-            self._task = self._loop.create_task(self._run(self._once(self._method)))
+            self._task = self._loop.create_task(self._run(partial(self._once, self._method)))
 
     def _wake_reader(self) -> None:
         if (self._unread or self._ended) and self._reading and not self._reading.done():
@@ -287,9 +288,9 @@ class Call:
             self._end()
             self._connection.out.answer(self._stream, head, content, grpc_head.ok(self._id))
 
-    async def _run(self, work: Awaitable[None]) -> None:
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
             self._finish(grpc_head.ok(self._id))
         except AbortError as abort:
             self._refuse(abort)

@@ -11,9 +11,10 @@ from service.frontends import grpc_head, identity, status
 from service.frontends.grpc_call import Bounds, Call, Method, Streaming, shortened
 from service.frontends.grpc_direct import DirectCall, DirectFrontend
 from service.frontends.grpc_head import HEAD, CallHead
+from service.frontends.http2.application import Receiver
 from service.frontends.http2.connection import Connection
 from service.frontends.http2.headers import Fields
-from service.frontends.http2.stream import Receiver, Stream
+from service.frontends.http2.stream import Stream
 
 _PATH = 200  # characters of one, in a reason
 

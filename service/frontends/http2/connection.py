@@ -7,30 +7,26 @@ Source: RFC 9113. Streams that clients open are all there are: nothing is pushed
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic
 
 from service.frontends.http2 import frames, moderation
-from service.frontends.http2.faults import ConnectionFault, MalformedError, StreamFault, calm
+from service.frontends.http2.application import Application, H
+from service.frontends.http2.faults import ConnectionFault, MalformedError, StreamFault
 from service.frontends.http2.frames import (
     ACK,
-    CONTINUATION,
-    END_HEADERS,
     END_STREAM,
-    HAS_PRIORITY,
-    HEADER,
-    HEADER_BYTES,
     LAST_STREAM,
     MAX_FRAME_BYTES,
     PADDED,
-    PREFACE,
     SETTINGS,
     ErrorCode,
     Setting,
 )
-from service.frontends.http2.headers import Fields, HeaderDecoder, check_trailers
+from service.frontends.http2.headers import HeaderDecoder, check_trailers
+from service.frontends.http2.intake import Intake, unpadded
 from service.frontends.http2.moderation import Moderation
 from service.frontends.http2.outbound import Outbound
-from service.frontends.http2.stream import INITIAL_WINDOW, Receiver, Stream
+from service.frontends.http2.stream import INITIAL_WINDOW, Stream
 
 MAX_STREAMS = 1024
 """SETTINGS_MAX_CONCURRENT_STREAMS."""
@@ -40,39 +36,9 @@ CONNECTION_WINDOW = 16 << 20
 """Bytes of all requests together that may be on their way."""
 
 _TOLD_FROM = CONNECTION_WINDOW // 4
-_CONTINUATIONS = 32  # of a block, beside those that its bytes need
 _REMEMBERED = 2 * MAX_STREAMS  # streams that we have ended while their client was still sending
 _DRAINING = b"goaway\0\0"
 _ALIVE = b"keepaliv"
-
-
-class Head(Protocol):
-    """What the application has made of a request's fields."""
-
-    @property
-    def length(self) -> int | None:
-        """Of the content, where the request says it."""
-
-
-H = TypeVar("H", bound=Head)
-
-
-class Application(Protocol[H]):
-    """What answers the requests."""
-
-    def read(self, fields: Fields, size: int) -> H:
-        """What the fields of a request say; the same object serves for every request like it.
-
-        Args:
-            fields: names and values, pseudo-header fields first.
-            size: of the list, as SETTINGS_MAX_HEADER_LIST_SIZE counts it.
-
-        Raises:
-            MalformedError: no request has such fields.
-        """
-
-    def open(self, connection: Connection[H], stream: Stream, head: H) -> Receiver:
-        """A request begins. Returns what takes the rest of it."""
 
 
 class Connection(Generic[H]):
@@ -94,7 +60,6 @@ class Connection(Generic[H]):
         now: float,
     ) -> None:
         self._application = application
-        self._max_block = max_header_bytes
         self._decoder: HeaderDecoder[H] = HeaderDecoder(application.read, max_header_bytes)
         self._moderation = Moderation(now)
         self.out = Outbound(wake, self._answered, self._moderation.spoken)
@@ -103,13 +68,8 @@ class Connection(Generic[H]):
         self._last = 0
         self._end = LAST_STREAM  # the last stream that is answered
         self._now = now
-        self._rest = b""  # of a frame
-        self._block: list[bytes] = []  # of a request whose fields are still arriving
-        self._block_bytes = 0
-        self._block_of: tuple[int, int] | None = None  # its stream and flags
+        self._intake = Intake(max_header_bytes)
         self._window = CONNECTION_WINDOW
-        self._expecting_preface = True
-        self.greeted = False  # whether preface and settings have come
         self.failed: ConnectionFault | None = None
         self.heard = now  # when the peer last said anything
         self._on = (
@@ -135,6 +95,11 @@ class Connection(Generic[H]):
         return len(self._streams)
 
     @property
+    def greeted(self) -> bool:
+        """Whether the client's preface and SETTINGS have come."""
+        return self._intake.greeted
+
+    @property
     def done(self) -> bool:
         """Whether nothing more will come of it."""
         return self.failed is not None or (self._end < LAST_STREAM and not self._streams)
@@ -152,7 +117,6 @@ class Connection(Generic[H]):
     def fail(self, fault: ConnectionFault) -> None:
         """Section 5.4.1: say what is wrong; the edge closes once that has left."""
         self.failed = fault
-        self._rest = b""
         self.out.control(frames.goaway(self._last, fault.code, fault.text))
         self.lost()
 
@@ -195,48 +159,16 @@ class Connection(Generic[H]):
     # ------------------------------------------------------------------ frames
 
     def _receive(self, data: bytes) -> None:
-        if self._rest:
-            data = self._rest + data
-        at, size = 0, len(data)
-        if self._expecting_preface:
-            if not PREFACE.startswith(data[: len(PREFACE)]):
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this is no HTTP/2")
-            if size < len(PREFACE):
-                self._rest = data
-                return
-            self._expecting_preface = False
-            at = len(PREFACE)
-        spend, unpack = self._moderation.spend, HEADER.unpack_from
-        while size - at >= HEADER_BYTES:
-            high, low, kind, flags, number = unpack(data, at)
-            length = high << 16 | low
-            if length > MAX_FRAME_BYTES:
-                raise ConnectionFault(
-                    ErrorCode.FRAME_SIZE_ERROR,
-                    f"a frame of {length} bytes, at most {MAX_FRAME_BYTES} are taken",
-                )
-            begin = at + HEADER_BYTES
-            if begin + length > size:
-                break
-            at = begin + length
+        on, spend = self._on, self._moderation.spend
+        for kind, flags, number, payload in self._intake.feed(data):
             spend(moderation.FRAME, self._now)
             try:
-                self._frame(kind, flags, number & LAST_STREAM, data[begin:at])
+                if kind < len(on):
+                    on[kind](flags, number, payload)
+                else:  # section 5.5: it means nothing
+                    spend(moderation.NOTHING, self._now)
             except StreamFault as fault:
                 self._fault(fault)
-        self._rest = data[at:]
-
-    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block_of is not None and kind != CONTINUATION:
-            raise ConnectionFault(
-                ErrorCode.PROTOCOL_ERROR, "another frame amid a header block: CONTINUATION is due"
-            )
-        if not self.greeted and (kind != SETTINGS or flags & ACK):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if kind < len(self._on):
-            self._on[kind](flags, number, payload)
-        else:  # section 5.5: it means nothing
-            self._moderation.spend(moderation.NOTHING, self._now)
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
@@ -257,7 +189,7 @@ class Connection(Generic[H]):
             raise StreamFault(number, ErrorCode.FLOW_CONTROL_ERROR)
         ends = bool(flags & END_STREAM)
         if flags & PADDED:
-            payload = _unpadded(payload)
+            payload = unpadded(payload)
             self.consumed(stream, size - len(payload))
         if payload:
             self._moderation.earn(len(payload) * moderation.CONTENT)
@@ -278,34 +210,10 @@ class Connection(Generic[H]):
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
         if not number & 1:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a request on stream {number}")
-        if flags & PADDED:
-            payload = _unpadded(payload)
-        if flags & HAS_PRIORITY:
-            if len(payload) < frames.PRIORITY_BYTES:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS too short for its flags")
-            payload = payload[frames.PRIORITY_BYTES :]
-        if flags & END_HEADERS:
-            self._fields(number, payload, ends=bool(flags & END_STREAM))
-        else:
-            self._block_of, self._block, self._block_bytes = (number, flags), [], 0
-            self._gather(payload)
+        self._fields(number, payload, ends=bool(flags & END_STREAM))
 
-    def _continuation(self, flags: int, number: int, payload: bytes) -> None:
-        if self._block_of is None or self._block_of[0] != number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of no header block")
-        self._gather(payload)
-        if flags & END_HEADERS:
-            begun, block = self._block_of[1], b"".join(self._block)
-            self._block_of, self._block = None, []
-            self._fields(number, block, ends=bool(begun & END_STREAM))
-
-    def _gather(self, payload: bytes) -> None:
-        """Section 10.5.1: a header block is bounded before it is known whose it is."""
-        self._block.append(payload)
-        self._block_bytes += len(payload)
-        pieces = self._block_bytes // MAX_FRAME_BYTES + _CONTINUATIONS
-        if self._block_bytes > self._max_block or len(self._block) > pieces:
-            raise calm("a header block is over SETTINGS_MAX_HEADER_LIST_SIZE, or in too many parts")
+    def _continuation(self, _flags: int, number: int, _payload: bytes) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"CONTINUATION of nothing, on {number}")
 
     def _fields(self, number: int, block: bytes, *, ends: bool) -> None:
         stream = self._streams.get(number)
@@ -386,7 +294,6 @@ class Connection(Generic[H]):
         if len(payload) % 6:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that are cut short")
         self._moderation.spend(moderation.NOTHING + len(payload) / 6, self._now)
-        self.greeted = True
         for key, value in frames.read_settings(payload):
             self._set(key, value)
         self.out.control(frames.frame(SETTINGS, ACK, 0))
@@ -470,13 +377,6 @@ class Connection(Generic[H]):
             if len(self._left) >= _REMEMBERED:
                 del self._left[next(iter(self._left))]
             self._left[number] = None
-
-
-def _unpadded(payload: bytes) -> bytes:
-    """Section 6.1: the first byte says how many of the last ones mean nothing."""
-    if not payload or payload[0] >= len(payload):
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "padding longer than its frame")
-    return payload[1 : len(payload) - payload[0]]
 
 
 def _check_size(what: str, payload: bytes, size: int) -> None:

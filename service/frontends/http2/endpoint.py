@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from service.frontends.http2.connection import Application, Connection
+from service.frontends.http2.application import Application
+from service.frontends.http2.connection import Connection
 from service.frontends.http2.faults import ConnectionFault
 from service.frontends.http2.frames import ErrorCode
 

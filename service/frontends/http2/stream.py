@@ -6,24 +6,12 @@ Source: RFC 9113, section 5.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+
+from service.frontends.http2.application import Receiver
 
 INITIAL_WINDOW = 1 << 20
 """SETTINGS_INITIAL_WINDOW_SIZE: bytes of a request that may arrive unread."""
 _TOLD_FROM = INITIAL_WINDOW // 2  # bytes that have been read, before the peer hears of it
-
-
-class Receiver(Protocol):
-    """Takes the rest of a request."""
-
-    def data(self, data: bytes, *, ends: bool) -> None:
-        """Part of the content, and whether the request ends with it."""
-
-    def gone(self) -> None:
-        """The stream has ended before its answer: nobody waits for it."""
-
-    def writable(self) -> None:
-        """All content that was sent so far is on its way."""
 
 
 class Stream:

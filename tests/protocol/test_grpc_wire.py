@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,10 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from benchmarks.hostile import http2_call
 from benchmarks.hostile.http2_call import Answer
+from service.frontends.grpc_call import Call
+from service.frontends.grpc_direct import DirectCall
 from service.frontends.grpc_framing import framed
+from service.frontends.http2.stream import Stream
 from tests.serving import Serving, serving, settings
 
 INFER = b"/inference.GRPCInferenceService/ModelInfer"
@@ -222,3 +226,30 @@ def test_a_client_that_leaves_is_counted_as_one(worker: Serving) -> None:
         future.cancel()
         assert left(worker) == (0, 0, 0)
     assert 'code="CANCELLED"' in worker.gateway.telemetry.exposition().decode()
+
+
+def test_a_call_that_ended_leaves_nothing_to_the_collector(worker: Serving) -> None:
+    """Else its message would stay in memory for as long as the collector takes its time."""
+    trace = (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    gc.collect()
+    gc.disable()
+    try:
+        for more in ((), (trace,)):
+            for body, expected in BODIES.values():
+                assert call(worker, body, *more).grpc == expected
+            call(worker, rows()[:-5], *more, ends=False, seconds=0.1)
+            call(worker, rows()[:-5], *more, (b"grpc-timeout", b"50m"), ends=False)
+        assert call(worker, rows() * 2, path=STREAM).ended
+        assert left(worker) == (0, 0, 0)
+        end = time.monotonic() + 5
+        while _calls() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not _calls()
+    finally:
+        gc.enable()
+
+
+def _calls() -> list[object]:
+    # By type alone: isinstance would ask strangers for their class, and some warn.
+    kinds = (Call, DirectCall, Stream)
+    return [each for each in gc.get_objects() if issubclass(type(each), kinds)]

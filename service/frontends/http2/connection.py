@@ -125,9 +125,7 @@ class Connection(Generic[H]):
         streams = list(self._streams.values())
         self._streams.clear()
         for stream in streams:
-            self.out.drop(stream)
-            if stream.receiver is not None:
-                stream.receiver.gone()
+            self._tell_gone(stream)
 
     def drain(self) -> None:
         """Section 6.8: tell the client to open no more streams, and ask whether it has heard."""
@@ -148,13 +146,6 @@ class Connection(Generic[H]):
         """The application has read so much of a request: as much may follow."""
         if increment := stream.credit(size):
             self.out.control(frames.window_update(stream.number, increment))
-
-    def reset(self, stream: Stream, code: ErrorCode) -> None:
-        """Give up a stream; its receiver knows."""
-        if self._streams.pop(stream.number, None) is not None:
-            self.out.drop(stream)
-            self._leave(stream.number, ends=stream.remote_closed)
-            self.out.control(frames.rst_stream(stream.number, code))
 
     # ------------------------------------------------------------------ frames
 
@@ -240,8 +231,11 @@ class Connection(Generic[H]):
         stream = Stream(number, self.out.initial, head.length)
         stream.remote_closed = ends
         self._streams[number] = stream
-        stream.receiver = self._application.open(self, stream, head)
-        if ends and number in self._streams:
+        receiver = self._application.open(self, stream, head)
+        if number not in self._streams:
+            return  # it is answered by now
+        stream.receiver = receiver
+        if ends:
             self._content(stream, b"", ends=True)
 
     def _trailers(self, stream: Stream, block: bytes, *, ends: bool) -> None:
@@ -279,9 +273,7 @@ class Connection(Generic[H]):
         self._moderation.spend(moderation.RESET, self._now)
         stream = self._streams.pop(number, None)
         if stream is not None:
-            self.out.drop(stream)
-            if stream.receiver is not None:
-                stream.receiver.gone()
+            self._tell_gone(stream)
         self._left.pop(number, None)
 
     def _settings(self, flags: int, number: int, payload: bytes) -> None:
@@ -356,6 +348,7 @@ class Connection(Generic[H]):
 
     def _answered(self, stream: Stream) -> None:
         self._streams.pop(stream.number, None)
+        stream.receiver = None  # the two know each other: only the collector would free them
         self._moderation.earn(moderation.ANSWERED)
         if not stream.remote_closed:  # section 8.1: what is still to come is of no use
             self._leave(stream.number, ends=False)
@@ -365,11 +358,15 @@ class Connection(Generic[H]):
         self._moderation.spend(moderation.WRONG, self._now)
         stream = self._streams.pop(fault.stream, None)
         if stream is not None:
-            self.out.drop(stream)
             self._leave(stream.number, ends=stream.remote_closed)
-            if stream.receiver is not None:
-                stream.receiver.gone()
+            self._tell_gone(stream)
         self.out.control(frames.rst_stream(fault.stream, fault.code))
+
+    def _tell_gone(self, stream: Stream) -> None:
+        self.out.drop(stream)
+        receiver, stream.receiver = stream.receiver, None
+        if receiver is not None:
+            receiver.gone()
 
     def _leave(self, number: int, *, ends: bool) -> None:
         """We have ended a stream; more may come of it, unless the client has ended its half."""

@@ -24,8 +24,9 @@ from service.errors import (
 from service.frontends import admin, grpc_access, status
 from service.frontends.admin import AdminGate
 from service.frontends.grpc_access import Exchange
-from service.frontends.grpc_call import Call, Method, Streaming, Unary
+from service.frontends.grpc_call import Call
 from service.frontends.grpc_infer import Inference
+from service.frontends.grpc_method import Method, Streaming, Unary
 from service.frontends.grpc_stream import InferStream
 from service.frontends.held import HeldBytes
 from service.frontends.seats import Seats

@@ -19,6 +19,7 @@ from service.errors import DeadlineError, InvalidRequestError, LupineError
 from service.frontends import grpc_framing, grpc_head, identity, status
 from service.frontends.grpc_framing import Message, Messages
 from service.frontends.grpc_head import HEAD, CallHead
+from service.frontends.grpc_method import Method, Streaming, Unary
 from service.frontends.held import HeldBytes
 from service.frontends.http2.connection import Connection
 from service.frontends.http2.stream import Stream
@@ -26,33 +27,6 @@ from service.frontends.http2.stream import Stream
 _DETAIL_BYTES = 2000  # what a client takes as headers is limited, 8 KiB by default
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Unary:
-    """A method that takes one message and answers with one.
-
-    Args:
-        answer: given the message.
-    """
-
-    answer: Callable[[bytes, Call], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Streaming:
-    """A method that reads and writes as many messages as it likes.
-
-    Args:
-        serve: reads and writes them.
-        owed: whether the end of the server waits for it.
-    """
-
-    serve: Callable[[Call], Awaitable[None]]
-    owed: bool = True
-
-
-Method = Unary | Streaming
 
 
 class AbortError(Exception):

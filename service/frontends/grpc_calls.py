@@ -8,9 +8,10 @@ import grpc
 
 from service.errors import LupineError, ShedError, UnsupportedError
 from service.frontends import grpc_head, identity, status
-from service.frontends.grpc_call import Bounds, Call, Method, Streaming, shortened
+from service.frontends.grpc_call import Bounds, Call, shortened
 from service.frontends.grpc_direct import DirectCall, DirectFrontend
 from service.frontends.grpc_head import HEAD, CallHead
+from service.frontends.grpc_method import Method, Streaming
 from service.frontends.http2.application import Receiver
 from service.frontends.http2.connection import Connection
 from service.frontends.http2.headers import Fields

@@ -14,7 +14,8 @@ from grpc_health.v1 import health_pb2
 
 from service.dataplane import DataPlane
 from service.errors import InvalidRequestError, NotFoundError
-from service.frontends.grpc_call import Call, Method, Streaming, Unary
+from service.frontends.grpc_call import Call
+from service.frontends.grpc_method import Method, Streaming, Unary
 from service.frontends.seats import Seats
 from service.wires import oip_proto
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from service.frontends.grpc_call import Call, Method, Streaming
+from service.frontends.grpc_call import Call
+from service.frontends.grpc_method import Method, Streaming
 from service.frontends.seats import Seats
 from service.wires import oip_proto
 

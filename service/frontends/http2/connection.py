@@ -62,7 +62,7 @@ class Connection(Generic[H]):
         self._application = application
         self._decoder: HeaderDecoder[H] = HeaderDecoder(application.read, max_header_bytes)
         self._moderation = Moderation(now)
-        self.out = Outbound(wake, self._answered, self._moderation.spoken)
+        self.out = Outbound(wake, self._answered, self._moderation)
         self._streams: dict[int, Stream] = {}
         self._left: dict[int, None] = {}  # ended by us while their client was still sending
         self._last = 0

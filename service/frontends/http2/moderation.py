@@ -23,9 +23,9 @@ RESET = 10.0
 WRONG = 50.0
 """Of a stream that we must reset."""
 ANSWERED = 20.0
-"""What an answer earns."""
+"""What an answer earns; on a stream of many, each of them."""
 CONTENT = 1 / 64
-"""What each byte of content, in either direction, earns."""
+"""What each byte of a request's content earns."""
 
 _FIRST = 2_000.0  # to begin with
 _MOST = 10_000.0  # what can be saved up

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from service.frontends.http2 import frames
+from service.frontends.http2 import frames, moderation
 from service.frontends.http2.faults import ConnectionFault, StreamFault
 from service.frontends.http2.frames import (
     DATA,
@@ -18,6 +18,7 @@ from service.frontends.http2.frames import (
     ErrorCode,
 )
 from service.frontends.http2.headers import FORGET
+from service.frontends.http2.moderation import Moderation
 from service.frontends.http2.stream import Stream
 
 _LARGEST_FRAME = 1 << 16  # a larger one would hold up the other streams
@@ -32,7 +33,7 @@ class Outbound:
     Args:
         wake: called when there is something to take, where there was nothing.
         ended: called with each stream whose answer has ended.
-        spoken: called when HEADERS or DATA leave.
+        peer: hears of all that is worth something to the peer.
     """
 
     __slots__ = (
@@ -42,9 +43,9 @@ class Outbound:
         "_forget",
         "_frame_bytes",
         "_initial",
+        "_moderation",
         "_parts",
         "_paused",
-        "_spoken",
         "_wake",
         "_window",
         "unsent",
@@ -54,11 +55,11 @@ class Outbound:
         self,
         wake: Callable[[], object],
         ended: Callable[[Stream], object],
-        spoken: Callable[[], object],
+        peer: Moderation,
     ) -> None:
         self._wake = wake
         self._ended = ended
-        self._spoken = spoken
+        self._moderation = peer
         self._window = self._initial = frames.DEFAULT_WINDOW
         self._frame_bytes = frames.MAX_FRAME_BYTES
         self._parts: list[bytes | memoryview] = []
@@ -114,7 +115,7 @@ class Outbound:
             HEADER.pack(last >> 16, last & 0xFFFF, HEADERS, _ENDS, number),
             trailers,
         )
-        self._spoken()
+        self._moderation.spoken()
         self._ended(stream)
 
     def headers(self, stream: Stream, block: bytes, *, ends: bool = False) -> None:
@@ -123,13 +124,14 @@ class Outbound:
             block = self._forget + block
             self._forget = b""
         self.control(frames.frame(HEADERS, _ENDS if ends else END_HEADERS, stream.number, block))
-        self._spoken()
+        self._moderation.spoken()
         if ends:
             self._ended(stream)
 
     def data(self, stream: Stream, content: bytes) -> None:
         """Part of an answer's content."""
         if content:
+            self._moderation.earn(moderation.ANSWERED)
             stream.queue.append(memoryview(content))
             self.unsent += len(content)
             self._blocked[stream] = None
@@ -223,7 +225,7 @@ class Outbound:
         self._content += size
         self.unsent -= size
         self._parts += (frames.header(size, DATA, 0, stream.number), whole[:size])
-        self._spoken()
+        self._moderation.spoken()
         del self._blocked[stream]
         if stream.queue:
             self._blocked[stream] = None  # behind the others

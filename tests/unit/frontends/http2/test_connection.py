@@ -308,6 +308,26 @@ def test_who_is_served_may_give_up_as_well() -> None:
         assert goaways(sent + server.sent()) == []
 
 
+def test_a_long_conversation_is_no_flood() -> None:
+    """Small messages, each answered, and each answer's window given back at once."""
+    server = Server()
+    server.receive(head())
+    for _ in range(20_000):
+        sent = server.receive(
+            body(1, bytes(20), ends=False), WindowUpdateFrame(0, 20), WindowUpdateFrame(1, 20)
+        )
+        server.connection.out.data(server.application.streams[1], bytes(20))
+        assert goaways(sent + server.sent()) == []
+
+
+def test_a_window_of_a_byte_at_a_time_is_one() -> None:
+    """CVE-2019-9511: each byte of an answer in a frame of its own."""
+    server = Server()
+    server.receive(SettingsFrame(0, settings={4: 0}), head(ends=True))
+    server.connection.out.answer(server.application.streams[1], HEAD, bytes(10_000), TRAILERS)
+    assert _flood(server, joined(WindowUpdateFrame(1, 1)), 2100) == [CALM]
+
+
 def test_pings_may_come_every_ten_seconds_or_between_answers() -> None:
     """GRPC's own rule, and its own word for who breaks it."""
     server = Server()

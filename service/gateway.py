@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from service.batching.batcher import Batcher
 from service.dataplane import DataPlane
 from service.engines import echo, onnx
 from service.engines.in_process import InProcessEngine, Opener
+from service.engines.shared_memory import Sharing
 from service.engines.triton import Address, TritonEngine, elsewhere
 from service.errors import ConfigurationError
 from service.frontends.admin import AdminGate
@@ -31,6 +33,7 @@ from service.routing import RECHECK_SECONDS, Catalogue
 from service.runner import endpoint
 from service.settings import Settings
 from service.telemetry import Telemetry, workers
+from service.wires import slot_file
 
 _SCRAPE_SECONDS = 1.0
 _STREAMS = 1024  # of gRPC, that may be open at once
@@ -106,7 +109,7 @@ class Gateway:
         settings = self.settings
         match settings.engine.kind:
             case "triton":
-                return TritonEngine(self.triton_addresses, self._ledger)
+                return TritonEngine(self.triton_addresses, self._ledger, self._sharing())
             case "onnx":
                 return self._in_process("onnx", onnx.opener())
             case "echo":
@@ -122,6 +125,17 @@ class Gateway:
             self._ledger,
             self.telemetry,
             threads=self.settings.engine.threads,
+        )
+
+    def _sharing(self) -> Sharing | None:
+        """Of memory, where Triton is known to be on this host."""
+        triton = self.settings.triton
+        if triton.url or triton.shared_memory == "off":
+            return None
+        return Sharing(
+            owner=slot_file.Worker(slot_file.gateway_id(self._run_dir), secrets.token_hex(4)),
+            budget=triton.shared_memory_bytes,
+            observer=self.telemetry,
         )
 
     def triton_addresses(self) -> Sequence[Address]:

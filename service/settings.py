@@ -89,6 +89,12 @@ class TritonSettings(_Section):
     metrics_url: str = Field("", description="the /metrics of a server elsewhere, to re-export")
     runtime: Path = Field(Path(".triton"), description="the managed runtime, built by `make setup`")
     start_seconds: float = Field(120.0, gt=0, description="a start may take so long")
+    shared_memory: Literal["auto", "off"] = Field(
+        "auto", description="auto: large inputs go to the managed Triton through shared memory"
+    )
+    shared_memory_bytes: ByteSize = Field(
+        ByteSize(64 << 20), gt=0, description="bytes of it that one worker may use"
+    )
 
 
 class BatchingSettings(_Section):

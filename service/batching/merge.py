@@ -1,23 +1,11 @@
-"""Requests joined along the batch axis, and their answer cut apart again. Pure."""
+"""The answer to requests that were joined along the batch axis, cut apart again. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from service.errors import EngineError
 from service.protocol.messages import Tensor
-
-
-def concat(members: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-    """One set of inputs out of several with the same names, datatypes and trailing shapes."""
-    if len(members) == 1:
-        return members[0]
-    return {
-        name: Tensor(first.datatype, np.concatenate([member[name].array for member in members]))
-        for name, first in members[0].items()
-    }
 
 
 def split(outputs: Mapping[str, Tensor], rows: Sequence[int]) -> list[Mapping[str, Tensor]]:

@@ -296,7 +296,7 @@ class Queue:
         observer.run_sent(self._servable, rows)
         outputs = await self._shared.engine.infer(
             self._servable,
-            merge.concat([member.inputs for member in members]),
+            [member.inputs for member in members],
             first.outputs,
             parameters=first.parameters,
             deadline=max(member.deadline for member in members),

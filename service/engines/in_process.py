@@ -23,6 +23,7 @@ from service.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from service.protocol.concat import concat
 from service.protocol.messages import ModelState, Parameter, Servable, Snapshot, Tensor
 from service.protocol.ports import EachOutputs
 from service.protocol.span import Span
@@ -215,7 +216,7 @@ class InProcessEngine:
     async def infer(
         self,
         servable: Servable,
-        inputs: Mapping[str, Tensor],
+        inputs: Sequence[Mapping[str, Tensor]],
         outputs: Sequence[str],
         *,
         parameters: Mapping[str, Parameter],
@@ -231,12 +232,12 @@ class InProcessEngine:
             raise NotFoundError(
                 f"model {servable.name!r} version {servable.version} is not loaded any more"
             )
-        stop = Stop()
+        stop, joined = Stop(), concat(inputs)
         started = time.perf_counter()
-        rows = next((t.shape[0] for t in inputs.values() if t.shape), 1)
+        rows = next((t.shape[0] for t in joined.values() if t.shape), 1)
         try:
             answer = await asyncio.get_running_loop().run_in_executor(
-                self._pool, model.run, inputs, outputs, parameters, stop
+                self._pool, model.run, joined, outputs, parameters, stop
             )
         except asyncio.CancelledError:
             stop()  # else it would keep its thread to the end

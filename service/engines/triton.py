@@ -9,11 +9,13 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
+from service.engines.shared_memory import Sharing, Slots
 from service.engines.triton_http import HttpRuns
 from service.errors import (
     ConfigurationError,
@@ -25,6 +27,7 @@ from service.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from service.protocol.concat import concat
 from service.protocol.messages import ModelState, Parameter, Servable, Snapshot, Tensor
 from service.protocol.ports import EachOutputs
 from service.protocol.span import Span
@@ -44,6 +47,7 @@ _OPTIONS = [
 _CONTROL_SECONDS = 120.0  # a load starts a process and optimises a graph
 _ASK_SECONDS = 5.0
 _CONCURRENT_QUESTIONS = 16
+_REGION_SECONDS = 2.0  # registering one takes a few milliseconds
 
 _ERRORS: dict[grpc.StatusCode, type[LupineError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
@@ -86,11 +90,19 @@ class TritonEngine:
         endpoints: each server's address, asked again whenever one is needed: a restarted server
             may have moved. Empty while there is none.
         ledger: where orders are written down, for the workers and for a Triton that restarts.
+        sharing: of memory, with a Triton on this host; None: there is none to be shared.
     """
 
     name = "triton"
 
-    def __init__(self, endpoints: Callable[[], Sequence[Address]], ledger: Ledger) -> None:
+    def __init__(
+        self,
+        endpoints: Callable[[], Sequence[Address]],
+        ledger: Ledger,
+        sharing: Sharing | None = None,
+    ) -> None:
+        self._sharing = sharing
+        self._slots = count()  # that this worker has made
         self._endpoints = endpoints
         self._ledger = ledger
         self._servers: dict[Address, _Server] = {}
@@ -129,7 +141,7 @@ class TritonEngine:
     async def infer(
         self,
         servable: Servable,
-        inputs: Mapping[str, Tensor],
+        inputs: Sequence[Mapping[str, Tensor]],
         outputs: Sequence[str],
         *,
         parameters: Mapping[str, Parameter],
@@ -140,7 +152,7 @@ class TritonEngine:
         server = self._server_for(parameters)
         if server.runs is not None:
             return await server.runs.infer(servable, inputs, outputs, parameters, span)
-        message = oip_proto.encode_request(servable, inputs, outputs, parameters)
+        message = oip_proto.encode_request(servable, concat(inputs), outputs, parameters)
         try:
             answer = await server.stub.ModelInfer(
                 message,
@@ -235,13 +247,13 @@ class TritonEngine:
             raise UnavailableError("Triton is not running: it is being restarted")
         if self._servers.keys() != set(addresses):
             for gone in self._servers.keys() - set(addresses):
-                task = asyncio.get_running_loop().create_task(
-                    self._servers.pop(gone).close(grace=1.0)
-                )
+                server = self._servers.pop(gone)
+                server.abandon()
+                task = asyncio.get_running_loop().create_task(server.close(grace=1.0))
                 task.add_done_callback(lambda _: None)
             for address in addresses:
                 if address not in self._servers:
-                    self._servers[address] = _Server(address)
+                    self._servers[address] = _Server(address, self._sharing, self._slots)
         return [self._servers[address] for address in addresses]
 
     async def _first(self, ask: Callable[[_Server], Awaitable[Any]]) -> Any:
@@ -276,14 +288,22 @@ def _left(deadline: float) -> float | None:
 class _Server:
     """The connections to one server, and what was read over them."""
 
-    def __init__(self, address: Address) -> None:
-        self.runs = HttpRuns(address.http) if address.http else None
+    def __init__(self, address: Address, sharing: Sharing | None, slots: count[int]) -> None:
         self._channel = grpc.aio.insecure_channel(address.grpc, options=_OPTIONS)
         self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._slots = Slots(_Regions(self.stub), sharing, slots) if sharing is not None else None
+        self.runs = HttpRuns(address.http, self._slots) if address.http else None
+
+    def abandon(self) -> None:
+        """It has ended."""
+        if self._slots is not None:
+            self._slots.abandon()
 
     async def close(self, grace: float | None = None) -> None:
         if self.runs is not None:
             self.runs.close()
+        if self._slots is not None:
+            await self._slots.close()
         await self._channel.close(grace)
 
     async def live(self) -> bool:
@@ -333,6 +353,33 @@ class _Server:
             service_pb2.ModelStatisticsRequest(name=model, version=version), timeout=_ASK_SECONDS
         )
         return [model_config.to_json(entry) for entry in answer.model_stats]
+
+
+class _Regions:
+    """What one server knows of shared memory."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+
+    async def register(self, name: str, size: int) -> None:
+        await self._call(
+            self._stub.SystemSharedMemoryRegister,
+            service_pb2.SystemSharedMemoryRegisterRequest(
+                name=name, key=f"/{name}", byte_size=size
+            ),
+        )
+
+    async def unregister(self, name: str) -> None:
+        await self._call(
+            self._stub.SystemSharedMemoryUnregister,
+            service_pb2.SystemSharedMemoryUnregisterRequest(name=name),
+        )
+
+    async def _call(self, method: Any, message: Any) -> None:
+        try:
+            await method(message, timeout=_REGION_SECONDS)
+        except grpc.aio.AioRpcError as failure:
+            raise _error(failure) from None
 
 
 def group(servables: Iterable[Servable]) -> dict[str, dict[str, Servable]]:

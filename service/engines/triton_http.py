@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import httptools
 
+from service.engines.shared_memory import Lease, Slots
 from service.errors import (
     EngineError,
     InvalidRequestError,
@@ -23,6 +24,7 @@ from service.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from service.protocol.concat import concat
 from service.protocol.messages import Parameter, Servable, Tensor
 from service.protocol.span import Span
 from service.wires import oip_client
@@ -47,12 +49,14 @@ class HttpRuns:
 
     Args:
         address: `HOST:PORT` of its HTTP endpoint.
+        slots: shared memory that it reads large inputs from; None: there is none.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, slots: Slots | None = None) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._address = address
+        self._slots = slots
         self._idle: list[_Connection] = []  # the one used last is the one used next
         self._all: set[_Connection] = set()
         self._opening = 0
@@ -62,29 +66,37 @@ class HttpRuns:
     async def infer(
         self,
         servable: Servable,
-        inputs: Mapping[str, Tensor],
+        inputs: Sequence[Mapping[str, Tensor]],
         outputs: Sequence[str],
         parameters: Mapping[str, Parameter],
         span: Span | None,
     ) -> dict[str, Tensor]:
         """Run one batch on the exact version. Cancelled, it closes its connection.
 
+        Args:
+            servable: the version.
+            inputs: of each request in the batch.
+            outputs: the names wanted.
+            parameters: for the model.
+            span: whose trace goes with it.
+
         Raises:
             LupineError: the run failed, or Triton is away.
         """
-        header, blobs = oip_client.encode_request(inputs, outputs, parameters)
-        size = len(header) + sum(len(blob) for blob in blobs)
-        head = b"%bcontent-length: %d\r\n%b: %d\r\n%b\r\n" % (
-            _target(servable.name, servable.version, self._address),
-            size,
-            _LENGTH,
-            len(header),
-            b"" if span is None else _context(span),
-        )
+        head = _target(servable.name, servable.version, self._address)
+        if span is not None:
+            head += _context(span)
         connection = await self._connection()
-        answering = connection.send([head, header, *blobs])
+        answer: _Answer | None = None
         try:
-            answer = await answering
+            if self._slots is not None:
+                lease = self._slots.place(inputs)  # and sent at once: nobody waits with a slot
+                if lease is not None:
+                    asked = oip_client.encode_request(lease.inputs, outputs, parameters)
+                    answer = await _leased(self._slots, lease, connection.ask(head, *asked))
+            if answer is None:
+                asked = oip_client.encode_request(concat(inputs), outputs, parameters)
+                answer = await connection.ask(head, *asked)
         except BaseException:
             connection.abort()  # what it answers later would be taken for the next one's
             raise
@@ -194,6 +206,14 @@ class _Connection(asyncio.Protocol):
         self._transport.writelines(parts)
         return self._waiting
 
+    def ask(
+        self, head: bytes, header: bytes, blobs: Sequence[oip_client.Part]
+    ) -> asyncio.Future[_Answer]:
+        """Send a run, as `send` does: lines of the head, JSON, tensors."""
+        size = len(header) + sum(len(blob) for blob in blobs)
+        lengths = b"content-length: %d\r\n%b: %d\r\n\r\n" % (size, _LENGTH, len(header))
+        return self.send([head, lengths, header, *blobs])
+
     def abort(self) -> None:
         """Close it at once."""
         if self._transport is not None:
@@ -233,6 +253,20 @@ class _Connection(asyncio.Protocol):
         self.reusable = self._parser.should_keep_alive()
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(self._answer)
+
+
+async def _leased(slots: Slots, lease: Lease, answering: asyncio.Future[_Answer]) -> _Answer | None:
+    """The answer to a run with a slot, which ends with it; None: Triton does not know the slot."""
+    try:
+        answer = await answering
+    except BaseException:
+        slots.retire(lease)
+        raise
+    if answer.status != _OK and lease.slot.name in oip_client.reason(answer.body):
+        slots.forget(lease)
+        return None
+    slots.release(lease)
+    return answer
 
 
 @functools.lru_cache(maxsize=1024)

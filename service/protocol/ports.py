@@ -46,18 +46,20 @@ class Engine(Protocol):
     async def infer(
         self,
         servable: Servable,
-        inputs: Mapping[str, Tensor],
+        inputs: Sequence[Mapping[str, Tensor]],
         outputs: Sequence[str],
         *,
         parameters: Mapping[str, Parameter],
         deadline: float,
         span: Span | None = None,
     ) -> Mapping[str, Tensor]:
-        """Run one batch and return the named outputs.
+        """Run one batch and return the named outputs, of all its requests together.
 
         Args:
             servable: the version to run.
-            inputs: every required input; for a batching servable the first axis is the rows.
+            inputs: of each request that the run answers, every required input. They are joined
+                along the first axis, where they are to lie (`protocol.concat`): they agree in
+                names, datatypes and trailing shapes. One alone is taken as it is.
             outputs: the names wanted, at least one.
             parameters: the request's own, which an engine may hand to the model.
             deadline: seconds of `time.monotonic()` after which nobody waits any more.

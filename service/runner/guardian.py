@@ -25,6 +25,7 @@ from service.repository.ledger import Ledger
 from service.runner import lifeline
 from service.runner.keeper import Keeper, Timing, Wiring, require_runtime
 from service.runner.log import Output
+from service.runner.slot_sweep import SlotSweep
 from service.runner.tritonserver import Ports
 
 LOCK = "guardian.pid"
@@ -106,6 +107,7 @@ async def guard(options: argparse.Namespace, report: Report) -> None:
             ports=Ports.free,
             models_to_load=lambda: ledger.wanted(layout.model_names(options.repository)),
             on_ready=on_ready,
+            slots=SlotSweep.of(run_dir),
         ),
         output=Output(_STDOUT),
         timing=Timing(start=options.start_seconds, stop=options.stop_seconds),

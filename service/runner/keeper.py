@@ -16,6 +16,7 @@ from service.runner.log import Output
 from service.runner.process_group import ProcessGroup
 from service.runner.record import Record
 from service.runner.runtime import Runtime, assemble_backends, find_runtime, missing_reason
+from service.runner.slot_sweep import SlotSweep
 from service.runner.tritonserver import HOST, Ports, Tritonserver
 
 _START_POLL_SECONDS = 0.05
@@ -52,11 +53,13 @@ class Wiring:
         ports: gives the ports of a start.
         models_to_load: names of the models that a start loads.
         on_ready: called whenever a server has become ready.
+        slots: shared memory that callers hand to the server; None: nobody does.
     """
 
     ports: Callable[[], Ports]
     models_to_load: Callable[[], list[str]]
     on_ready: Callable[[], None]
+    slots: SlotSweep | None = None
 
 
 class Keeper:
@@ -85,6 +88,7 @@ class Keeper:
         self._repository = repository.absolute()
         self._runtime = runtime
         self._wiring = wiring
+        self._slots = wiring.slots
         self._output = output
         self._timing = timing
         self._stopping = asyncio.Event()
@@ -124,6 +128,8 @@ class Keeper:
                     await asyncio.wait_for(self._stopping.wait(), delay)
         finally:
             record.remove(self._run_dir)
+            if self._slots is not None:
+                self._slots.end()
 
     def say(self, what: str) -> None:
         """Write a line of our own into the log."""
@@ -136,6 +142,8 @@ class Keeper:
         if last is not None:
             await ProcessGroup(last.pid, last.started).kill()
             stub_memory.sweep(last.shm_prefix)
+        if self._slots is not None:
+            self._slots.begin()
 
     async def _one_life(self) -> tuple[float, str]:
         """Start a server and watch it to its end. Returns the seconds it served, and what ended it.
@@ -165,6 +173,8 @@ class Keeper:
             by_itself = server.ended.is_set()
             left = await server.bury()
             stub_memory.sweep(prefix)
+            if self._slots is not None:
+                self._slots.triton_ended()
             if left:
                 self.say(f"the processes {left} outlast SIGKILL: the kernel holds them")
         if by_itself:
@@ -235,6 +245,8 @@ class Keeper:
             missed = 0 if await server.is_live(self._timing.probe) else missed + 1
             if missed >= self._timing.probe_failures:
                 return f"tritonserver {server.pid} hung: {missed} health checks without an answer"
+            if self._slots is not None and not missed:
+                await self._slots.sweep(server.ports.http)
         return ""
 
     async def _pause(self, server: Tritonserver, seconds: float) -> bool:

@@ -100,6 +100,21 @@ class Telemetry:
             "Times that Triton's own metrics could not be read",
             registry=registry,
         )
+        self._shared_runs = Counter(
+            "lupine_shared_memory_runs",
+            "Runs whose large inputs went to Triton through shared memory",
+            registry=registry,
+        )
+        self._shared_fallbacks = Counter(
+            "lupine_shared_memory_fallback",
+            "Runs that went to a Triton on this host without shared memory, by the reason",
+            ["reason"],
+            registry=registry,
+        )
+        self._fell_back = {  # found once: every run counts here
+            reason: self._shared_fallbacks.labels(reason)
+            for reason in ("small", "large", "growing", "full", "failed", "lost")
+        }
         self._lost_lines = Counter(
             "lupine_access_log_lost",
             "Lines of the access log that could not be written",
@@ -169,6 +184,14 @@ class Telemetry:
     def scrape_failed(self) -> None:
         """Triton's own metrics could not be read."""
         self._scrape_failures.inc()
+
+    def shared_memory_used(self) -> None:
+        """A run's large inputs went to Triton through shared memory."""
+        self._shared_runs.inc()
+
+    def shared_memory_fallback(self, reason: str) -> None:
+        """A run went without, though Triton is on this host."""
+        self._fell_back[reason].inc()
 
     def ran(self, model: str, version: str, rows: int, seconds: float, *, ok: bool) -> None:
         """An engine inside the gateway has run."""

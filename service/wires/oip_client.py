@@ -1,12 +1,14 @@
 """The client's side of the HTTP wire: a run as Triton's HTTP endpoint takes and answers it.
 
 Source: the Open Inference Protocol v2 (required_api.md, KServe) and Triton's binary tensor data
-extension. All tensors are binary, in both directions.
+and system shared memory extensions. All tensors are binary, in both directions, but for inputs
+that lie in shared memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,6 +19,25 @@ from service.protocol.messages import Parameter, Tensor
 from service.wires import tensors
 
 Part = bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An input that lies in shared memory.
+
+    Args:
+        datatype: not BYTES.
+        shape: as a tensor's.
+        region: the name that Triton knows the memory by.
+        offset: bytes from the beginning of the region to the first element.
+        size: bytes.
+    """
+
+    datatype: Datatype
+    shape: tuple[int, ...]
+    region: str
+    offset: int
+    size: int
 
 
 class _Output(msgspec.Struct):
@@ -40,20 +61,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_request(
-    inputs: Mapping[str, Tensor], outputs: Sequence[str], parameters: Mapping[str, Parameter]
+    inputs: Mapping[str, Tensor | Placed],
+    outputs: Sequence[str],
+    parameters: Mapping[str, Parameter],
 ) -> tuple[bytes, list[Part]]:
     """The JSON of a request, and the tensors that follow it; views where they are contiguous."""
     blobs: list[Part] = []
     described: list[dict[str, Any]] = []
     for name, tensor in inputs.items():
-        blob = tensors.encode(tensor)
-        blobs.append(blob)
+        if isinstance(tensor, Placed):
+            where: dict[str, Any] = {
+                "shared_memory_region": tensor.region,
+                "shared_memory_offset": tensor.offset,
+                "shared_memory_byte_size": tensor.size,
+            }
+        else:
+            blob = tensors.encode(tensor)
+            blobs.append(blob)
+            where = {"binary_data_size": len(blob)}
         described.append(
             {
                 "name": name,
                 "shape": tensor.shape,
                 "datatype": tensor.datatype.name,
-                "parameters": {"binary_data_size": len(blob)},
+                "parameters": where,
             }
         )
     message: dict[str, Any] = {

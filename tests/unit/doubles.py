@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from service.errors import NotFoundError
+from service.protocol.concat import concat
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import (
     InferRequest,
@@ -134,7 +135,7 @@ class TinyEngine:
     async def infer(
         self,
         servable: Servable,  # noqa: ARG002 - it treats all alike
-        inputs: Mapping[str, Tensor],
+        inputs: Sequence[Mapping[str, Tensor]],
         outputs: Sequence[str],
         *,
         parameters: Mapping[str, Parameter],  # noqa: ARG002 - it takes none
@@ -142,7 +143,8 @@ class TinyEngine:
         span: Span | None = None,
     ) -> Outputs:
         """Answer once the test lets it."""
-        self.runs.append(inputs)
+        joined = concat(inputs)
+        self.runs.append(joined)
         self.deadlines.append(deadline)
         self.spans.append(span)
         self.running += 1
@@ -150,7 +152,7 @@ class TinyEngine:
         try:
             await asyncio.sleep(0)
             await self.open.wait()
-            answer = self._answer(inputs)
+            answer = self._answer(joined)
         finally:
             self.running -= 1
         return {name: answer[name] for name in outputs}
@@ -168,7 +170,7 @@ class TinyEngine:
     ) -> None:
         """Say the same twice, and then that it was the last."""
         answer = await self.infer(
-            servable, inputs, outputs, parameters=parameters, deadline=deadline, span=span
+            servable, [inputs], outputs, parameters=parameters, deadline=deadline, span=span
         )
         await each(answer, final=False)
         await each(answer, final=False)

@@ -112,7 +112,7 @@ async def index(engine: InProcessEngine) -> dict[str, str]:
 async def ask(engine: InProcessEngine, model: str, version: str, value: float = 1) -> Any:
     servable = (await engine.snapshot()).servables[model][version]
     found = await engine.infer(
-        servable, {"x": fp32([[value]])}, ("y",), parameters={}, deadline=0.0
+        servable, [{"x": fp32([[value]])}], ("y",), parameters={}, deadline=0.0
     )
     return found["y"].array.tolist()
 
@@ -207,7 +207,7 @@ async def test_a_repository_that_vanishes_later_leaves_what_is_loaded(bench: Ben
     with pytest.raises(UnavailableError, match="repository cannot be read"):
         await engine.snapshot()
     inputs = {"x": fp32([[1]])}
-    assert await engine.infer(servable, inputs, ("y",), parameters={}, deadline=0.0)
+    assert await engine.infer(servable, [inputs], ("y",), parameters={}, deadline=0.0)
     await engine.stop()
 
 
@@ -220,7 +220,7 @@ async def test_an_unloaded_model_is_gone_until_it_is_loaded_again(bench: Bench) 
     await engine.unload("m")
     assert await index(engine) == {"m": "UNAVAILABLE unloaded", "other/1": "READY"}
     with pytest.raises(NotFoundError, match="'m' version 1 is not loaded any more"):
-        await engine.infer(servable, {"x": fp32([[1]])}, ("y",), parameters={}, deadline=0.0)
+        await engine.infer(servable, [{"x": fp32([[1]])}], ("y",), parameters={}, deadline=0.0)
     assert await ask(engine, "other", "1") == [[2]]
     await engine.load("m")
     assert await ask(engine, "m", "1") == [[2]]
@@ -359,7 +359,7 @@ async def test_stopping_waits_for_the_runs_under_way_and_begins_no_more(bench: B
     await asyncio.sleep(0.01)
     assert not await engine.healthy()
     with pytest.raises(UnavailableError, match="not running"):
-        await engine.infer(servable, {"x": fp32([[1]])}, ("y",), parameters={}, deadline=0.0)
+        await engine.infer(servable, [{"x": fp32([[1]])}], ("y",), parameters={}, deadline=0.0)
     assert not stopping.done()
     model.gate.set()
     assert await running == [[2]]

@@ -80,7 +80,7 @@ class Server:
     async def ask(self, *values: float, span: Span | None = None) -> list[float]:
         """One run."""
         x = {"x": fp32([[value] for value in values])}
-        found = await self.runs.infer(MODEL, x, ("y",), {"a": 1}, span)
+        found = await self.runs.infer(MODEL, [x], ("y",), {"a": 1}, span)
         numbers: list[float] = found["y"].array.ravel().tolist()
         return numbers
 
@@ -223,7 +223,7 @@ async def test_an_answer_in_many_pieces_is_one(server: Server) -> None:
 async def test_nobody_there_is_unavailable() -> None:
     """The refusal names the address."""
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:1"):
-        await HttpRuns("127.0.0.1:1").infer(MODEL, {"x": fp32([[1]])}, ("y",), {}, None)
+        await HttpRuns("127.0.0.1:1").infer(MODEL, [{"x": fp32([[1]])}], ("y",), {}, None)
 
 
 async def test_closing_ends_what_runs(server: Server) -> None:

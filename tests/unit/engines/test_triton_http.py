@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,14 @@ class Server:
 
     async def ask(self, *values: float, span: Span | None = None) -> list[float]:
         """One run."""
-        x = {"x": fp32([[value] for value in values])}
-        found = await self.runs.infer(MODEL, [x], ("y",), {"a": 1}, span)
+        return await self.ask_for([values], span)
+
+    async def ask_for(
+        self, members: Sequence[Sequence[float]], span: Span | None = None
+    ) -> list[float]:
+        """One run of several requests."""
+        inputs = [{"x": fp32([[value] for value in values])} for values in members]
+        found = await self.runs.infer(MODEL, inputs, ("y",), {"a": 1}, span)
         numbers: list[float] = found["y"].array.ravel().tolist()
         return numbers
 

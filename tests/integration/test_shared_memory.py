@@ -340,12 +340,25 @@ def test_triton_killed_in_the_middle_of_runs(pair: Served) -> None:
     )
 
 
+def mapped(pid: int) -> set[str]:
+    """The slots that a process has mapped: by number, since they had no name when it did."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    inodes = {line.split()[4] for line in lines}
+    there = slot_file.FOLDER.glob("lupine-slot-*")
+    return {path.name for path in there if str(path.stat().st_ino) in inodes}
+
+
+def is_there(process: psutil.Process) -> bool:
+    """Whether it has not ended, as far as it can."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def test_a_worker_killed_in_the_middle_of_runs(pair: Served) -> None:
     """Its slots are swept once Triton has done with them; the other worker serves on."""
     worker = pair.running.workers()[0]
     with ThreadPoolExecutor(6) as pool:
         asked = pair.begin_slow_runs(pool)
-        dead = {Path(part.path).name for part in worker.memory_maps()} & pair.slots()
+        dead = mapped(worker.pid) & pair.slots()
         assert dead
         worker.kill()
         eventually(pair.is_right, "the others serve on")
@@ -371,7 +384,7 @@ def test_a_gateway_killed_as_a_whole_is_swept_by_the_next_start(
             for process in family:
                 process.kill()
             killed.running.process.wait()
-            psutil.wait_procs(family, timeout=20)
+            eventually(lambda: not any(map(is_there, family)), "all are gone")
         with served(repository, tmp_path / "next", 1) as next_one:
             assert not killed.slots()
             assert next_one.is_right()

@@ -30,6 +30,7 @@ from service.wires.slot_file import ALIGNMENT, SlotFile
 
 WORTHWHILE_BYTES = 32 << 10  # of one tensor; measured, docs/adr/0014
 _LEAST_BYTES = 1 << 20  # of a slot
+_FINENESS = 3  # bits of a slot's size that count: no more than a quarter of it is for nothing
 _PAUSE_SECONDS = 5.0  # after a slot could not be made
 _RETRY_SECONDS = 0.02, 1.0  # between two attempts to unregister: the first pause, and the longest
 
@@ -233,7 +234,8 @@ class Slots:
         loop = asyncio.get_running_loop()
         if self._closed or loop.time() < self._pause_until:
             return "failed"
-        wanted = min(max(_LEAST_BYTES, 1 << (size - 1).bit_length()), budget)
+        step = max(_LEAST_BYTES, 1 << size.bit_length() - _FINENESS)
+        wanted = min(-(-size // step) * step, budget)
         if self._bytes + wanted > budget:
             self._shrink(self._bytes + wanted - budget)
             return "full"

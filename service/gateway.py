@@ -16,7 +16,8 @@ from service.dataplane import DataPlane
 from service.engines import echo, onnx
 from service.engines.in_process import InProcessEngine, Opener
 from service.engines.shared_memory import Sharing
-from service.engines.triton import Address, TritonEngine, elsewhere
+from service.engines.triton import TritonEngine, elsewhere
+from service.engines.triton_server import Address
 from service.errors import ConfigurationError
 from service.frontends.admin import AdminGate
 from service.frontends.grpc import GrpcFrontend

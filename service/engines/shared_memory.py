@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
-import numpy as np
-
 from service.errors import LupineError, UnavailableError
 from service.protocol.concat import concat, concat_into, joined_shape
 from service.protocol.datatypes import Datatype
@@ -122,16 +120,13 @@ class Slots:
 
         What is leased must be given back by `release`, `retire` or `forget`.
         """
-        joined = {
-            name: [member[name].array for member in members]
-            for name, first in members[0].items()
-            if first.datatype is not Datatype.BYTES
-        }
         large: dict[str, int] = {}  # where each begins
         total = 0
-        for name, arrays in joined.items():
-            size = sum(array.nbytes for array in arrays)
-            if size >= WORTHWHILE_BYTES:
+        for name, first in members[0].items():
+            size = first.array.nbytes
+            if len(members) > 1:
+                size = sum(member[name].array.nbytes for member in members)
+            if size >= WORTHWHILE_BYTES and first.datatype is not Datatype.BYTES:
                 large[name] = total
                 total += -(-size // ALIGNMENT) * ALIGNMENT
         if not large:
@@ -142,7 +137,7 @@ class Slots:
             self._sharing.observer.shared_memory_fallback(slot)
             return None
         try:
-            lease = Lease(slot, _filled(slot, members, joined, large))
+            lease = Lease(slot, _filled(slot, members, large))
         except BaseException:
             self._give_back(slot)
             raise
@@ -309,17 +304,15 @@ class Slots:
 
 
 def _filled(
-    slot: SlotFile,
-    members: Sequence[Mapping[str, Tensor]],
-    joined: Mapping[str, Sequence[np.ndarray[Any, Any]]],
-    large: Mapping[str, int],
+    slot: SlotFile, members: Sequence[Mapping[str, Tensor]], large: Mapping[str, int]
 ) -> dict[str, Tensor | Placed]:
     inputs: dict[str, Tensor | Placed] = {}
     for name, first in members[0].items():
         if name in large:
-            shape = joined_shape(joined[name])
+            arrays = [member[name].array for member in members]
+            shape = joined_shape(arrays)
             view = slot.view(large[name], shape, first.datatype.dtype)
-            concat_into(joined[name], view)
+            concat_into(arrays, view)
             inputs[name] = Placed(first.datatype, shape, slot.name, large[name], view.nbytes)
         else:
             inputs[name] = concat([{name: member[name]} for member in members])[name]

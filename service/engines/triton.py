@@ -7,16 +7,15 @@ import functools
 import math
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 import grpc
-from tritonclient.grpc import service_pb2, service_pb2_grpc
+from tritonclient.grpc import service_pb2
 
-from service.engines.shared_memory import Sharing, Slots
-from service.engines.triton_http import HttpRuns
+from service.engines.shared_memory import Sharing
+from service.engines.triton_server import Address, Server, meaning
 from service.errors import (
     ConfigurationError,
     DeadlineError,
@@ -25,54 +24,15 @@ from service.errors import (
     LupineError,
     NotFoundError,
     UnavailableError,
-    UnsupportedError,
 )
 from service.protocol.concat import concat
 from service.protocol.messages import ModelState, Parameter, Servable, Snapshot, Tensor
 from service.protocol.ports import EachOutputs
 from service.protocol.span import Span
-from service.repository import config as model_config
 from service.repository.ledger import Ledger
 from service.wires import oip_proto, oip_request
 
-_OPTIONS = [
-    # Bounded where bytes enter the gateway; between us and our engine nothing is too long.
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
-    # A restarted server is found again within a second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-]
 _CONTROL_SECONDS = 120.0  # a load starts a process and optimises a graph
-_ASK_SECONDS = 5.0
-_CONCURRENT_QUESTIONS = 16
-_REGION_SECONDS = 2.0  # registering one takes a few milliseconds
-
-_ERRORS: dict[grpc.StatusCode, type[LupineError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
-    grpc.StatusCode.NOT_FOUND: NotFoundError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
-    grpc.StatusCode.UNAVAILABLE: UnavailableError,
-    grpc.StatusCode.CANCELLED: UnavailableError,
-    grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
-}
-
-
-def _error(failure: grpc.aio.AioRpcError) -> LupineError:
-    kind = _ERRORS.get(failure.code(), EngineError)
-    text = (failure.details() or failure.code().name)[:2000]
-    if kind is UnavailableError:
-        return UnavailableError(f"Triton is not available: {text}")
-    return kind(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where one Triton listens, each as HOST:PORT. Without `http`, runs go over gRPC too."""
-
-    grpc: str
-    http: str = ""
 
 
 @functools.cache
@@ -105,7 +65,7 @@ class TritonEngine:
         self._slots = count()  # that this worker has made
         self._endpoints = endpoints
         self._ledger = ledger
-        self._servers: dict[Address, _Server] = {}
+        self._servers: dict[Address, Server] = {}
         self._turn = 0
 
     async def start(self) -> None:
@@ -135,7 +95,7 @@ class TritonEngine:
 
     async def snapshot(self) -> Snapshot:
         """The index of the first Triton that answers, and the config of each READY version."""
-        snapshot: Snapshot = await self._first(_Server.snapshot)
+        snapshot: Snapshot = await self._first(Server.snapshot)
         return snapshot
 
     async def infer(
@@ -160,7 +120,7 @@ class TritonEngine:
                 metadata=span.context() if span is not None else None,
             )
         except grpc.aio.AioRpcError as failure:
-            raise _error(failure) from None
+            raise meaning(failure) from None
         return oip_proto.decode_outputs(answer)
 
     async def infer_each(
@@ -193,11 +153,11 @@ class TritonEngine:
                 if final:
                     return
         except grpc.aio.AioRpcError as failure:
-            raise _error(failure) from None
+            raise meaning(failure) from None
         finally:
             call.cancel()  # a deadline, or a client that has gone, ends the run
 
-    def _server_for(self, parameters: Mapping[str, Parameter]) -> _Server:
+    def _server_for(self, parameters: Mapping[str, Parameter]) -> Server:
         """The next in turn; for a sequence, whose state one server keeps, always the same."""
         servers = self._all()
         sequence = parameters.get("sequence_id")
@@ -229,7 +189,7 @@ class TritonEngine:
 
     async def _check_known(self, model: str) -> None:
         """Triton says yes to unloading anything, and takes an unknown name for a broken model."""
-        index: Sequence[ModelState] = await self._first(_Server.index)
+        index: Sequence[ModelState] = await self._first(Server.index)
         if model not in {state.name for state in index}:
             raise NotFoundError(f"the repository has no model {model!r:.200}")
 
@@ -240,7 +200,7 @@ class TritonEngine:
         )
         return found
 
-    def _all(self) -> list[_Server]:
+    def _all(self) -> list[Server]:
         """The servers that there are now; connections to those that went away are closed."""
         addresses = self._endpoints()
         if not addresses:
@@ -253,138 +213,33 @@ class TritonEngine:
                 task.add_done_callback(lambda _: None)
             for address in addresses:
                 if address not in self._servers:
-                    self._servers[address] = _Server(address, self._sharing, self._slots)
+                    self._servers[address] = Server(address, self._sharing, self._slots)
         return [self._servers[address] for address in addresses]
 
-    async def _first(self, ask: Callable[[_Server], Awaitable[Any]]) -> Any:
+    async def _first(self, ask: Callable[[Server], Awaitable[Any]]) -> Any:
         unavailable: LupineError | None = None
         for server in self._all():
             try:
                 return await ask(server)
             except grpc.aio.AioRpcError as failure:
-                error = _error(failure)
-                if not isinstance(error, UnavailableError | DeadlineError):
-                    raise error from None
-                unavailable = error
+                found = meaning(failure)
+                if not isinstance(found, UnavailableError | DeadlineError):
+                    raise found from None
+                unavailable = found
         raise UnavailableError(unavailable.message if unavailable else "there is no Triton")
 
-    async def _control(self, order: Callable[[_Server], Awaitable[Any]]) -> None:
+    async def _control(self, order: Callable[[Server], Awaitable[Any]]) -> None:
         for server in self._all():
             try:
                 await order(server)
             except grpc.aio.AioRpcError as failure:
-                error = _error(failure)
+                found = meaning(failure)
                 # Triton reports a model that it cannot load as its own failure.
-                if isinstance(error, EngineError):
-                    raise InvalidRequestError(error.message) from None
-                raise error from None
+                if isinstance(found, EngineError):
+                    raise InvalidRequestError(found.message) from None
+                raise found from None
 
 
 def _left(deadline: float) -> float | None:
     """Seconds that a call may take; None: as many as it needs."""
     return None if math.isinf(deadline) else max(deadline - time.monotonic(), 0.001)
-
-
-class _Server:
-    """The connections to one server, and what was read over them."""
-
-    def __init__(self, address: Address, sharing: Sharing | None, slots: count[int]) -> None:
-        self._channel = grpc.aio.insecure_channel(address.grpc, options=_OPTIONS)
-        self.stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        self._slots = Slots(_Regions(self.stub), sharing, slots) if sharing is not None else None
-        self.runs = HttpRuns(address.http, self._slots) if address.http else None
-
-    def abandon(self) -> None:
-        """It has ended."""
-        if self._slots is not None:
-            self._slots.abandon()
-
-    async def close(self, grace: float | None = None) -> None:
-        if self.runs is not None:
-            self.runs.close()
-        if self._slots is not None:
-            await self._slots.close()
-        await self._channel.close(grace)
-
-    async def live(self) -> bool:
-        try:
-            answer = await self.stub.ServerLive(
-                service_pb2.ServerLiveRequest(), timeout=_ASK_SECONDS
-            )
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer.live)
-
-    async def index(self) -> tuple[ModelState, ...]:
-        answer = await self.stub.RepositoryIndex(
-            service_pb2.RepositoryIndexRequest(), timeout=_ASK_SECONDS
-        )
-        return tuple(
-            ModelState(name=m.name, version=m.version, state=m.state, reason=m.reason)
-            for m in answer.models
-        )
-
-    async def snapshot(self) -> Snapshot:
-        index = await self.index()
-        ready = [state for state in index if state.state == "READY"]
-        asking = asyncio.Semaphore(_CONCURRENT_QUESTIONS)
-
-        async def describe(state: ModelState) -> Servable | None:
-            async with asking:
-                return await self._servable(state)
-
-        found = await asyncio.gather(*(describe(state) for state in ready))
-        return Snapshot(index=index, servables=group(s for s in found if s is not None))
-
-    async def _servable(self, state: ModelState) -> Servable | None:
-        try:
-            answer = await self.stub.ModelConfig(
-                service_pb2.ModelConfigRequest(name=state.name, version=state.version),
-                timeout=_ASK_SECONDS,
-            )
-        except grpc.aio.AioRpcError as failure:
-            if failure.code() is grpc.StatusCode.UNAVAILABLE:
-                raise
-            return None  # unloaded since the index was made
-        return model_config.servable(model_config.to_json(answer.config), state.version)
-
-    async def statistics(self, model: str, version: str) -> list[dict[str, Any]]:
-        answer = await self.stub.ModelStatistics(
-            service_pb2.ModelStatisticsRequest(name=model, version=version), timeout=_ASK_SECONDS
-        )
-        return [model_config.to_json(entry) for entry in answer.model_stats]
-
-
-class _Regions:
-    """What one server knows of shared memory."""
-
-    def __init__(self, stub: Any) -> None:
-        self._stub = stub
-
-    async def register(self, name: str, size: int) -> None:
-        await self._call(
-            self._stub.SystemSharedMemoryRegister,
-            service_pb2.SystemSharedMemoryRegisterRequest(
-                name=name, key=f"/{name}", byte_size=size
-            ),
-        )
-
-    async def unregister(self, name: str) -> None:
-        await self._call(
-            self._stub.SystemSharedMemoryUnregister,
-            service_pb2.SystemSharedMemoryUnregisterRequest(name=name),
-        )
-
-    async def _call(self, method: Any, message: Any) -> None:
-        try:
-            await method(message, timeout=_REGION_SECONDS)
-        except grpc.aio.AioRpcError as failure:
-            raise _error(failure) from None
-
-
-def group(servables: Iterable[Servable]) -> dict[str, dict[str, Servable]]:
-    """Servables by name and version, as a snapshot holds them."""
-    found: dict[str, dict[str, Servable]] = {}
-    for servable in servables:
-        found.setdefault(servable.name, {})[servable.version] = servable
-    return found

@@ -1,61 +1,73 @@
 """One-row requests through the gateway beside the same Triton called directly, by wrk.
 
-The two take turns within one run, so that a machine whose speed drifts favours neither. Direct
-Triton batches dynamically; behind the gateway the gateway does.
+All take turns within one run, so that a machine whose speed drifts favours nobody. Direct Triton
+batches dynamically; behind the gateway the gateway does. With the engine `onnx` there is no Triton
+behind the gateway.
 """
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import httpx
+import numpy as np
 from rich.progress import Progress
 
-from benchmarks.harness import mlp, wrk
-from benchmarks.harness.gateway import LUPINE, ROOT, free_port, gateway, ready
+from benchmarks.harness import mlp, scale, wrk
+from benchmarks.harness.gateway import gateway
 from benchmarks.harness.record import Evidence, spread
+from benchmarks.harness.triton import triton
+from benchmarks.harness.wrk import Load
 
 CONNECTIONS = (1, 16, 64, 256, 2000)
 ROUNDS = 5
 SECONDS = 4
 _PATH = "/v2/models/mlp/infer"
+_DIRECT, _OURS, _ONNX = "direct Triton", "Lupine, 2 workers", "Lupine, engine onnx"
+_RATE = {16: 0.65, 64: 0.75, 256: 0.9, 2000: 1.0}  # of direct, at least
+_P99 = {16: 1.6, 64: 1.3, 256: 1.3, 2000: 1.3}  # times direct, at most
+_P50 = {1: 1.8}
+_ONNX_RATE = {256: 1.0}
+
+Loads = Mapping[tuple[str, int], list[Load]]
 
 
 def main() -> int:
     """Measure, print and record."""
     evidence = Evidence("first-table", "Triton 24.10, Python backend; not NVIDIA's native one")
+    scale.tell(evidence)
     with tempfile.TemporaryDirectory(prefix="lupine-table-") as scratch:
         folder = Path(scratch)
         request = wrk.script(folder, mlp.INPUT, [1, 64], mlp.OUTPUT)
         direct = mlp.repository(folder / "direct", triton_batches=True)
-        behind = mlp.repository(folder / "behind", triton_batches=False)
+        behind = ("--repository", str(mlp.repository(folder / "behind", triton_batches=False)))
         with (
-            triton(direct) as triton_port,
-            gateway("--repository", str(behind), "--workers", "1") as one,
-            gateway("--repository", str(behind), "--workers", "2") as two,
+            triton(direct) as alone,
+            gateway(*behind, "--workers", "1") as one,
+            gateway(*behind, "--workers", "2") as two,
+            gateway(*behind, "--workers", "2", "--engine", "onnx") as onnx,
         ):
             targets = {
-                "direct Triton": f"http://127.0.0.1:{triton_port}{_PATH}",
-                "Lupine, 1 worker": f"{one.url}{_PATH}",
-                "Lupine, 2 workers": f"{two.url}{_PATH}",
+                _DIRECT: alone.url,
+                "Lupine, 1 worker": one.url,
+                _OURS: two.url,
+                _ONNX: onnx.url,
             }
-            loads = _measure(targets, request)
+            loads = _measure({name: url + _PATH for name, url in targets.items()}, request)
     _report(evidence, loads)
+    _judge(evidence, loads)
     return evidence.finish()
 
 
-def _measure(targets: dict[str, str], request: Path) -> dict[tuple[str, int], list[wrk.Load]]:
-    loads: dict[tuple[str, int], list[wrk.Load]] = {}
+def _measure(targets: Mapping[str, str], request: Path) -> Loads:
+    loads: dict[tuple[str, int], list[Load]] = {}
     for url in targets.values():
         wrk.run(url, request, connections=64, seconds=3)  # warm
+    rounds = scale.times(ROUNDS)
     with Progress() as progress:
-        task = progress.add_task("wrk", total=ROUNDS * len(CONNECTIONS) * len(targets))
-        for _ in range(ROUNDS):
+        task = progress.add_task("wrk", total=rounds * len(CONNECTIONS) * len(targets))
+        for _ in range(rounds):
             for connections in CONNECTIONS:
                 for name, url in targets.items():
                     load = wrk.run(url, request, connections=connections, seconds=SECONDS)
@@ -64,16 +76,19 @@ def _measure(targets: dict[str, str], request: Path) -> dict[tuple[str, int], li
     return loads
 
 
-def _report(evidence: Evidence, loads: dict[tuple[str, int], list[wrk.Load]]) -> None:
+def _ratios(loads: Loads, name: str, connections: int, of: Callable[[Load], float]) -> list[float]:
+    """A figure of each run, over that of direct Triton in the same round."""
+    pairs = zip(loads[name, connections], loads[_DIRECT, connections], strict=True)
+    return [of(ours) / of(base) for ours, base in pairs]
+
+
+def _report(evidence: Evidence, loads: Loads) -> None:
     for (name, connections), runs in sorted(loads.items(), key=lambda item: item[0][1]):
-        direct = loads["direct Triton", connections]
-        ratios = [run.rate / base.rate for run, base in zip(runs, direct, strict=True)]
         evidence.add(
             f"{name}, {connections} connections",
             f"{spread([run.rate for run in runs], 0)} requests/s, "
             f"p50 {spread([run.p50 for run in runs], 2)} ms, "
-            f"p99 {spread([run.p99 for run in runs], 2)} ms, "
-            f"rate ÷ direct {spread(ratios, 2)}",
+            f"p99 {spread([run.p99 for run in runs], 2)} ms",
         )
         evidence.raw[f"{name}, {connections}"] = [
             {"rate": run.rate, "p50_ms": run.p50, "p99_ms": run.p99} for run in runs
@@ -82,32 +97,21 @@ def _report(evidence: Evidence, loads: dict[tuple[str, int], list[wrk.Load]]) ->
             evidence.fault(f"{name}, {connections} connections: {failed} requests failed")
 
 
-@contextmanager
-def triton(repository: Path, model: str = "mlp") -> Iterator[int]:
-    """The managed Triton alone, as `lupine triton` runs it, with `model` ready: its HTTP port."""
-    ports = [free_port() for _ in range(3)]
-    flags = [
-        f"--{kind}-port={port}"
-        for kind, port in zip(("http", "grpc", "metrics"), ports, strict=True)
-    ]
-    process = subprocess.Popen(
-        [LUPINE, "triton", "--repository", str(repository), *flags],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
+def _judge(evidence: Evidence, loads: Loads) -> None:
+    """Beside the targets: rates have to be high, latencies low."""
+    rows: tuple[tuple[str, str, Callable[[Load], float], Mapping[int, float], bool], ...] = (
+        ("requests/s ÷ direct", _OURS, lambda run: run.rate, _RATE, True),
+        ("p99 ÷ direct", _OURS, lambda run: run.p99, _P99, False),
+        ("p50 ÷ direct", _OURS, lambda run: run.p50, _P50, False),
+        ("engine onnx: requests/s ÷ direct", _ONNX, lambda run: run.rate, _ONNX_RATE, True),
     )
-    try:
-        deadline = time.monotonic() + 60
-        while not (ready(ports[0]) and _model_ready(ports[0], model)):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"tritonserver did not get ready (exit {process.poll()})")
-            time.sleep(0.1)
-        yield ports[0]
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _model_ready(port: int, model: str) -> bool:
-    answer = httpx.get(f"http://127.0.0.1:{port}/v2/models/{model}/ready", timeout=5.0)
-    return answer.status_code == httpx.codes.OK
+    for what, name, of, targets, high in rows:
+        for connections, target in targets.items():
+            ratios = _ratios(loads, name, connections, of)
+            middle = float(np.median(ratios))
+            evidence.add(
+                f"{what}, {connections} connections",
+                spread(ratios, 2),
+                f"{'≥' if high else '≤'} {target:g}",
+                holds=middle >= target if high else middle <= target,
+            )

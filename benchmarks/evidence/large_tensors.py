@@ -18,10 +18,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from rich.progress import Progress
 
-from benchmarks.evidence.first_table import triton
 from benchmarks.harness import wrk
 from benchmarks.harness.gateway import gateway
 from benchmarks.harness.record import Evidence, spread
+from benchmarks.harness.triton import triton
 
 SIDES = (18, 37, 52, 74, 148, 224, 296, 591)  # pixels, of three colours in FP32
 CONNECTIONS = 16
@@ -42,12 +42,12 @@ def main() -> int:
         behind = ("--repository", str(_repository(folder / "behind", "")), "--workers", "2")
         off = {"LUPINE_TRITON__SHARED_MEMORY": "off"}
         with (
-            triton(_repository(folder / "direct", "dynamic_batching { }\n"), "pool") as port,
+            triton(_repository(folder / "direct", "dynamic_batching { }\n"), "pool") as alone,
             gateway(*behind) as shared,
             gateway(*behind, environment=off) as inline,
         ):
             urls = {
-                _DIRECT: f"http://127.0.0.1:{port}",
+                _DIRECT: alone.url,
                 _SHARED: shared.url,
                 _INLINE: inline.url,
             }

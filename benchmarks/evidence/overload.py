@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from rich.progress import Progress
 
-from benchmarks.evidence.first_table import triton
 from benchmarks.harness import open_loop
 from benchmarks.harness.gateway import ROOT, gateway
 from benchmarks.harness.open_loop import Load
 from benchmarks.harness.record import Evidence, spread
+from benchmarks.harness.triton import triton
 
 ROUNDS = 3
 SHARES = (0.6, 1.3, 2.0)
@@ -42,11 +42,11 @@ def main() -> int:
     evidence = Evidence("overload", "Triton 24.10, Python backend; not NVIDIA's native one")
     loads: dict[tuple[str, float], list[Load]] = {}
     with (
-        triton(ROOT / "triton_repo", model="magika") as port,
+        triton(ROOT / "triton_repo", model="magika") as alone,
         gateway("--repository", str(ROOT / "triton_repo")) as running,
         Progress() as progress,
     ):
-        targets = {"bare Triton": f"http://127.0.0.1:{port}", "Lupine": running.url}
+        targets = {"bare Triton": alone.url, "Lupine": running.url}
         task = progress.add_task("load", total=1 + ROUNDS * len(SHARES) * len(targets))
         capacity = _capacity(running.url)
         progress.advance(task)

@@ -37,8 +37,10 @@ class Load:
         return self.rate * (1 - self.refused / self.answered) if self.answered else 0.0
 
 
-def script(folder: Path, name: str, shape: list[int], output: str) -> Path:
-    """Write wrk's script for one FP32 request in binary form, zeros for data."""
+def script(
+    folder: Path, name: str, shape: list[int], output: str, *, datatype: str = "FP32"
+) -> Path:
+    """Write wrk's script for one request in binary form, zeros for data of four bytes each."""
     size = 4
     for axis in shape:
         size *= axis
@@ -48,7 +50,7 @@ def script(folder: Path, name: str, shape: list[int], output: str) -> Path:
                 {
                     "name": name,
                     "shape": shape,
-                    "datatype": "FP32",
+                    "datatype": datatype,
                     "parameters": {"binary_data_size": size},
                 }
             ],

@@ -126,7 +126,7 @@ def test_no_count_goes_back_or_is_lost_when_workers_are_killed(running: Running)
     assert unheard <= 2 * len(clients)
     labels = {"model": "m", "version": "1", "protocol": "http", "code": "200"}
     assert buckets(samples, REQUESTS, **labels)[0.0333] > 0
-    # The gauge is told a moment after the last answer (see `_TELL_SECONDS` of service/inference.py).
+    # The gauge is told a moment after the last answer (`_TELL_SECONDS`, service/inference.py).
     while scrape(running)["lupine_inflight_requests", ()]:
         assert time.monotonic() < idle_by, "nobody asks, and the gauge is not 0"
         time.sleep(0.02)

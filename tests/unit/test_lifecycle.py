@@ -30,7 +30,7 @@ async def test_a_drain_that_fails_is_seen_and_the_worker_exits(
     parts: Any = SimpleNamespace(
         dataplane=SimpleNamespace(drain=lambda: None),
         settings=Settings.model_validate({"server": {"lame_duck_seconds": 0}}),
-        grpc=SimpleNamespace(stop=no_grpc),
+        grpc=SimpleNamespace(stop=no_grpc, close_door=no_door),
     )
     with pytest.raises(AttributeError):  # the loop logs it
         Drain(server, parts, tmp_path).begin()
@@ -41,6 +41,10 @@ async def test_a_drain_that_fails_is_seen_and_the_worker_exits(
     assert "fails to drain" in said
     assert "close_if_idle" in said
     assert "drained in" not in said
+
+
+async def no_door() -> None:
+    """No gRPC server takes connections."""
 
 
 async def no_grpc(_grace: float) -> int:

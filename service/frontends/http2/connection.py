@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic
 
-from service.frontends.http2 import frames, moderation
+from service.frontends.http2 import frames, moderation, settings
 from service.frontends.http2.application import Application, H
-from service.frontends.http2.faults import ConnectionFault, MalformedError, StreamFault
+from service.frontends.http2.faults import (
+    ConnectionFault,
+    MalformedError,
+    StreamFault,
+    check_size,
+)
 from service.frontends.http2.frames import (
     ACK,
     END_STREAM,
     LAST_STREAM,
-    MAX_FRAME_BYTES,
     PADDED,
     SETTINGS,
     ErrorCode,
@@ -267,7 +271,7 @@ class Connection(Generic[H]):
         self._moderation.spend(moderation.FRAME, self._now)
 
     def _rst_stream(self, _flags: int, number: int, payload: bytes) -> None:
-        _check_size("RST_STREAM", payload, 4)
+        check_size("RST_STREAM", payload, 4)
         if not number & 1 or number > self._last:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"RST_STREAM of the idle {number}")
         self._moderation.spend(moderation.RESET, self._now)
@@ -280,32 +284,12 @@ class Connection(Generic[H]):
         if number:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"SETTINGS of stream {number}")
         if flags & ACK:
-            _check_size("an acknowledgement of SETTINGS", payload, 0)
+            check_size("an acknowledgement of SETTINGS", payload, 0)
             self._moderation.spend(moderation.NOTHING, self._now)
             return
-        if len(payload) % 6:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS that are cut short")
-        self._moderation.spend(moderation.NOTHING + len(payload) / 6, self._now)
-        for key, value in frames.read_settings(payload):
-            self._set(key, value)
+        self._moderation.spend(moderation.NOTHING + settings.count(payload), self._now)
+        settings.apply(payload, self.out, list(self._streams.values()))
         self.out.control(frames.frame(SETTINGS, ACK, 0))
-
-    def _set(self, key: int, value: int) -> None:
-        """Section 6.5.2."""
-        if key == Setting.HEADER_TABLE_SIZE:
-            self.out.limit_table(value)
-        elif key == Setting.ENABLE_PUSH and value > 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH is {value}")
-        elif key == Setting.INITIAL_WINDOW_SIZE:
-            if value > frames.MAX_WINDOW:
-                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a window beyond 31 bits")
-            self.out.resize(value, list(self._streams.values()))
-        elif key == Setting.MAX_FRAME_SIZE:
-            if not MAX_FRAME_BYTES <= value <= frames.LARGEST_FRAME_BYTES:
-                raise ConnectionFault(
-                    ErrorCode.PROTOCOL_ERROR, f"SETTINGS_MAX_FRAME_SIZE is {value}"
-                )
-            self.out.limit_frames(value)
 
     def _push_promise(self, _flags: int, _number: int, _payload: bytes) -> None:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE from a client")
@@ -313,7 +297,7 @@ class Connection(Generic[H]):
     def _ping(self, flags: int, number: int, payload: bytes) -> None:
         if number:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"a PING of stream {number}")
-        _check_size("a PING", payload, frames.PING_BYTES)
+        check_size("a PING", payload, frames.PING_BYTES)
         if flags & ACK:
             self._moderation.spend(moderation.NOTHING, self._now)
             if payload == _DRAINING:
@@ -331,7 +315,7 @@ class Connection(Generic[H]):
         self._moderation.spend(moderation.NOTHING, self._now)
 
     def _window_update(self, _flags: int, number: int, payload: bytes) -> None:
-        _check_size("WINDOW_UPDATE", payload, 4)
+        check_size("WINDOW_UPDATE", payload, 4)
         increment = frames.uint32(payload) & frames.MAX_WINDOW
         stream = self._streams.get(number)
         if number and stream is None:
@@ -374,10 +358,3 @@ class Connection(Generic[H]):
             if len(self._left) >= _REMEMBERED:
                 del self._left[next(iter(self._left))]
             self._left[number] = None
-
-
-def _check_size(what: str, payload: bytes, size: int) -> None:
-    if len(payload) != size:
-        raise ConnectionFault(
-            ErrorCode.FRAME_SIZE_ERROR, f"{what} has {len(payload)} bytes, {size} are expected"
-        )

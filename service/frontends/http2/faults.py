@@ -43,3 +43,15 @@ class MalformedError(Exception):
 def calm(text: str) -> ConnectionFault:
     """The fault of a peer that does what is allowed, but too much of it."""
     return ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, text)
+
+
+def check_size(what: str, payload: bytes, size: int) -> None:
+    """Look at a payload of fixed size.
+
+    Raises:
+        ConnectionFault: it has another.
+    """
+    if len(payload) != size:
+        raise ConnectionFault(
+            ErrorCode.FRAME_SIZE_ERROR, f"{what} has {len(payload)} bytes, {size} are expected"
+        )

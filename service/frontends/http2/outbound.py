@@ -5,7 +5,7 @@ Source: RFC 9113, sections 5.2, 6.1, 6.2 and 6.9.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from service.frontends.http2 import frames, moderation
 from service.frontends.http2.faults import ConnectionFault, StreamFault
@@ -173,7 +173,7 @@ class Outbound:
         if self._blocked and not self._parts:
             self._wake()
 
-    def resize(self, initial: int, streams: list[Stream]) -> None:
+    def resize(self, initial: int, streams: Sequence[Stream]) -> None:
         """SETTINGS_INITIAL_WINDOW_SIZE has changed, and with it each stream's window.
 
         Raises:

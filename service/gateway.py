@@ -22,6 +22,7 @@ from service.errors import ConfigurationError
 from service.frontends.admin import AdminGate
 from service.frontends.grpc import GrpcFrontend
 from service.frontends.grpc_server import GrpcServer
+from service.frontends.handover import Handover
 from service.frontends.held import HeldBytes
 from service.frontends.http import HttpFrontend
 from service.frontends.http_body import Bodies
@@ -95,6 +96,7 @@ class Gateway:
             self.dataplane, self.telemetry, held, max_bytes=settings.server.max_body_bytes
         )
         seats = Seats(_STREAMS)
+        self.handover = Handover(run_dir, settings.server.workers)
         self.grpc = GrpcServer(
             GrpcFrontend(self.dataplane, self.telemetry, gate, held, seats),
             self.dataplane,
@@ -103,6 +105,7 @@ class Gateway:
             held=held,
             seats=seats,
             max_rpcs=settings.admission.total + _STREAMS + _RPCS_BESIDE,
+            handover=self.handover,
         )
         self._fresh: asyncio.Task[None] | None = None
 

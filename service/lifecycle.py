@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -20,7 +19,9 @@ from typing import Any
 
 import uvicorn
 
-from service.frontends import door, http_protocol
+from service.frontends import http_protocol
+from service.frontends.handover import Wire
+from service.frontends.http_server import HttpServer
 from service.gateway import Gateway
 from service.runner import lifeline, marks
 
@@ -58,12 +59,14 @@ class Drain:
 
     def __init__(self, server: uvicorn.Server, parts: Gateway, run_dir: Path) -> None:
         self._server = server
+        self._http = HttpServer(server, parts.handover)
         self._parts = parts
         self._run_dir = run_dir
         self._began = 0.0
         self._hurried: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._orphaned: asyncio.Task[None] | None = None
+        self._opened: asyncio.Task[None] | None = None
 
     def watch(self) -> None:
         """Begin at SIGTERM, at SIGINT, and when the supervisor is gone, by whatever death."""
@@ -71,6 +74,16 @@ class Drain:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.begin)
         self._orphaned = loop.create_task(self._orphan())
+        self._opened = loop.create_task(self._open())
+
+    async def _open(self) -> None:
+        """Share the connections with the other workers, once there are any."""
+        await self._until(lambda: self._server.started)
+        self._http.take_over()
+        if self._task is not None:
+            return  # it ends before it began
+        serve = {Wire.HTTP: self._http.serve, Wire.GRPC: self._parts.grpc.serve}
+        self._parts.handover.join(lambda wire, connection: serve[wire](wire, connection))
 
     async def _orphan(self) -> None:
         await lifeline.gone(self._run_dir)
@@ -104,6 +117,7 @@ class Drain:
         limits = self._parts.settings.server
         try:
             await self._until(lambda: self._server.started)  # it may be about to
+            self._http.take_over()
             await self._lame_duck(min(limits.lame_duck_seconds, limits.grace_seconds))
             await self._close_doors()
             grpc = asyncio.create_task(self._finish_grpc())
@@ -131,37 +145,9 @@ class Drain:
         """Take no more connections; those that were in the kernel's queue are served."""
         told = time.monotonic() + _TOLD_SECONDS
         await self._until(lambda: self._all_end() or time.monotonic() >= told)
-        loop = asyncio.get_running_loop()
-        admitted = []
-
-        def admit(connection: socket.socket) -> None:
-            admitted.append(loop.create_task(self._serve(connection)))
-
-        grpc = loop.create_task(self._parts.grpc.close_door())
-        for each in self._server.servers:
-            held = [socket.socket(fileno=os.dup(s.fileno())) for s in each.sockets]
-            each.close()
-            for listener in held:
-                with listener:
-                    if self._all_end():
-                        await door.shut(listener, admit)
-        await grpc
-        await asyncio.gather(*admitted, return_exceptions=True)
-
-    async def _serve(self, connection: socket.socket) -> None:
-        """As uvicorn does with what it accepts itself."""
-        config = self._server.config
-
-        def protocol() -> Any:
-            kind: Any = config.http_protocol_class
-            return kind(
-                config=config,
-                server_state=self._server.server_state,
-                app_state=self._server.lifespan.state,
-            )
-
-        await asyncio.get_running_loop().connect_accepted_socket(
-            protocol, connection, ssl=config.ssl
+        self._parts.handover.leave()
+        await asyncio.gather(
+            self._parts.grpc.close_door(), self._http.close_door(last=self._all_end())
         )
 
     async def _finish_grpc(self) -> int:

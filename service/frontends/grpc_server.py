@@ -9,16 +9,19 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+from typing import Any
 
 from service.dataplane import DataPlane
 from service.errors import ConfigurationError
 from service.frontends import door, grpc_health
+from service.frontends.acceptor import Acceptor
 from service.frontends.grpc import INFER, SERVICE, GrpcFrontend
 from service.frontends.grpc_call import Bounds
 from service.frontends.grpc_calls import Calls
 from service.frontends.grpc_direct import DirectFrontend
 from service.frontends.grpc_health import Health
 from service.frontends.grpc_reflection import Reflection
+from service.frontends.handover import Handover, Wire
 from service.frontends.held import HeldBytes
 from service.frontends.http2 import endpoint
 from service.frontends.http2.endpoint import Endpoint
@@ -43,6 +46,7 @@ class GrpcServer:
         held: counts the bytes of requests.
         seats: counts the open streams.
         max_rpcs: RPCs of all connections at once.
+        handover: knows who has the fewest connections.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class GrpcServer:
         held: HeldBytes,
         seats: Seats,
         max_rpcs: int,
+        handover: Handover,
     ) -> None:
         self._frontend = frontend
         self._settings = settings
@@ -80,7 +85,9 @@ class GrpcServer:
         )
         self._connections: set[Endpoint] = set()
         self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
+        self._admitted: set[asyncio.Task[Any]] = set()
+        self._handover = handover
         self._draining = False
         self._stopping: asyncio.Future[int] | None = None
         self._end = math.inf  # on the loop's clock
@@ -96,29 +103,27 @@ class GrpcServer:
             self._listeners = [_listening(*found) for found in await _addresses(host, port)]
         except OSError as error:
             raise ConfigurationError(f"cannot listen for gRPC on {host}:{port}: {error}") from None
+        for listener in self._listeners:
+            acceptor = Acceptor(listener, Wire.GRPC, self._handover, self.serve)
+            acceptor.start()
+            self._acceptors.append(acceptor)
+
+    def serve(self, _wire: Wire, connection: socket.socket) -> None:
+        """Serve a connection, whoever accepted it."""
         loop = asyncio.get_running_loop()
-        for listener in self._listeners:  # a server closes its own copy
-            self._servers.append(
-                await loop.create_server(self._endpoint, sock=listener.dup(), backlog=_BACKLOG)
-            )
+        work = loop.connect_accepted_socket(self._endpoint, connection)
+        task = loop.create_task(work)
+        self._admitted.add(task)
+        task.add_done_callback(self._admitted.discard)
 
     async def close_door(self) -> None:
         """Take no more connections; those that were in the kernel's queue are served."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        self._stop_accepting()
         listeners, self._listeners = self._listeners, []
-        admitted = []
-        loop = asyncio.get_running_loop()
-
-        def admit(connection: socket.socket) -> None:
-            work = loop.connect_accepted_socket(self._endpoint, connection)
-            admitted.append(loop.create_task(work))
-
         for listener in listeners:
             with listener:
-                await door.shut(listener, admit)
-        await asyncio.gather(*admitted, return_exceptions=True)
+                await door.shut(listener, lambda found: self.serve(Wire.GRPC, found))
+        await asyncio.gather(*self._admitted, return_exceptions=True)
 
     async def stop(self, grace: float) -> int:
         """Take no more RPCs, let those in flight finish, and end.
@@ -144,8 +149,7 @@ class GrpcServer:
             for connection in list(self._connections):
                 connection.drain()
             await self.close_door()
-        for server in self._servers:
-            server.close()
+        self._stop_accepting()
         for listener in self._listeners:
             listener.close()
         self._frontend.close()
@@ -171,11 +175,20 @@ class GrpcServer:
     def _clock() -> float:
         return asyncio.get_running_loop().time()
 
+    def _stop_accepting(self) -> None:
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        self._acceptors.clear()
+
     def _endpoint(self) -> Endpoint:
-        gone = self._connections.discard
-        made = Endpoint(self._calls.of, self._bounds, gone, draining=self._draining)
+        made = Endpoint(self._calls.of, self._bounds, self._gone, draining=self._draining)
         self._connections.add(made)
+        self._handover.opened(Wire.GRPC)
         return made
+
+    def _gone(self, connection: Endpoint) -> None:
+        self._connections.discard(connection)
+        self._handover.closed(Wire.GRPC)
 
 
 async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:

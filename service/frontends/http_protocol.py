@@ -64,6 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal: tuple[int, str] | None = None
         self.gone = False
         self.when_gone: Callable[[], object] | None = None  # called once, at the connection's end
+        self.when_closed: Callable[[], object] | None = None  # the same; its server's
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A new connection must begin a request as soon as an idle one must."""
@@ -88,8 +89,9 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle = None  # as the scope below
         if self.scope is not None:  # it points back here: only the collector would free the two
             self.scope.pop(CONNECTION, None)  # type: ignore[misc]  # a key of ours
-        if self.when_gone is not None:
-            self.when_gone()
+        for hear in (self.when_gone, self.when_closed):
+            if hear is not None:
+                hear()
 
     def data_received(self, data: bytes) -> None:
         """Parse, bound what the parser keeps to itself, and start the clock on what is missing."""

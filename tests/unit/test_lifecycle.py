@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from service.frontends.handover import Handover
 from service.lifecycle import Drain
 from service.settings import Settings
 
@@ -29,6 +30,7 @@ async def test_a_drain_that_fails_is_seen_and_the_worker_exits(
     )
     parts: Any = SimpleNamespace(
         dataplane=SimpleNamespace(drain=lambda: None),
+        handover=Handover(tmp_path, 1),
         settings=Settings.model_validate({"server": {"lame_duck_seconds": 0}}),
         grpc=SimpleNamespace(stop=no_grpc, close_door=no_door),
     )

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from service.errors import ConfigurationError
+from service.file_lock import is_held
 from service.repository import layout
 from service.repository.ledger import Ledger
 from service.runner import lifeline
@@ -72,17 +73,7 @@ def lock(run_dir: Path) -> int:
 
 def is_guarded(run_dir: Path) -> bool:
     """Whether a guardian is at work in a run folder."""
-    try:
-        descriptor = os.open(run_dir / LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_held(run_dir / LOCK)
 
 
 async def guard(options: argparse.Namespace, report: Report) -> None:

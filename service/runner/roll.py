@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from service.file_lock import is_held
 from service.runner import marks
 from service.runner.guardian import is_guarded
 
@@ -40,22 +41,11 @@ def present(run_dir: Path) -> frozenset[str]:
     found = set()
     with suppress(FileNotFoundError):
         for entry in (run_dir / _FOLDER).iterdir():
-            with suppress(FileNotFoundError):
-                if _is_held(entry):
-                    found.add(entry.name)
+            if is_held(entry):
+                found.add(entry.name)
+            else:
+                entry.unlink(missing_ok=True)
     return frozenset(found)
-
-
-def _is_held(entry: Path) -> bool:
-    descriptor = os.open(entry, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    entry.unlink(missing_ok=True)
-    return False
 
 
 class Roll:

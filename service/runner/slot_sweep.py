@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from service.file_lock import is_held
 from service.runner.tritonserver import HOST
 from service.wires import slot_file
 from service.wires.slot_file import Guard
@@ -68,7 +69,7 @@ class SlotSweep:
     def _left(self) -> list[Path]:
         with suppress(OSError):  # whatever is wrong with it, tritonserver is kept all the same
             files = slot_file.of_gateway(self._gateway, self._folder)
-            return [path for path in files if not slot_file.is_held(path)]
+            return [path for path in files if not is_held(path)]
         return []
 
 

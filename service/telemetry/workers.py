@@ -25,6 +25,8 @@ from prometheus_client.core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.utils import floatToGoString
 
+from service.file_lock import is_held
+
 Values = dict[tuple[str, str], float]
 """(kind, prometheus_client's key of a sample) to its value."""
 
@@ -110,7 +112,7 @@ def _fold(folder: Path) -> Values:
     dead = msgspec.json.decode(path.read_bytes(), type=_Dead) if path.exists() else _Dead()
     _remove(folder, dead.folded)  # where the last to fold was killed before it could
     found: Values = defaultdict(float, {(kind, key): value for kind, key, value in dead.counted})
-    gone = [name for name in _names(folder) if not _is_alive(folder, name)]
+    gone = [name for name in _names(folder) if not is_held(_alive(folder, name))]
     if gone:
         for name in gone:
             for kind in _KEPT:
@@ -127,20 +129,6 @@ def _names(folder: Path) -> set[str]:
     """Of all workers that left a trace."""
     counting = {path.stem.rpartition("_")[2] for path in folder.glob("*.db")}
     return counting.union(path.stem for path in folder.glob("*.alive"))
-
-
-def _is_alive(folder: Path, name: str) -> bool:
-    try:
-        descriptor = os.open(_alive(folder, name), os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _alive(folder: Path, name: str) -> Path:

@@ -24,6 +24,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from service.file_lock import is_held
+
 FOLDER = Path("/dev/shm")  # noqa: S108 - where POSIX has it, and Triton looks
 _PREFIX = "lupine-slot-"
 _GUARDIAN = "guardian"
@@ -157,21 +159,6 @@ def orphans(apart_from: str, folder: Path = FOLDER) -> list[Path]:
         if gateway != apart_from and not is_held(guard):
             found += [path for path in paths if not is_held(path)]
     return found
-
-
-def is_held(path: Path) -> bool:
-    """Whether the process that made a file lives, and has not let go of it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _all(folder: Path) -> dict[str, list[Path]]:

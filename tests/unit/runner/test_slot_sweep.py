@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from service.file_lock import is_held
 from service.runner.slot_sweep import SlotSweep
-from service.wires import slot_file
 from service.wires.slot_file import Guard, SlotFile, Worker
 from tests.slots import files, own_folder
 
@@ -89,7 +89,7 @@ async def test_a_start_takes_away_what_gateways_that_were_killed_left(folder: Pa
     sweep = SlotSweep(OURS, folder)
     sweep.begin()
     assert [len(names(folder, gateway)) for gateway in (OURS, OTHERS, GUARDED)] == [0, 0, 1]
-    assert slot_file.is_held(folder / f"lupine-slot-{OURS}-guardian")
+    assert is_held(folder / f"lupine-slot-{OURS}-guardian")
     sweep.end()
     guard.close()
     sweep.begin()

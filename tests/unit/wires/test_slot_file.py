@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.file_lock import is_held
 from service.wires import slot_file
 from service.wires.slot_file import Guard, SlotFile, Worker
 from tests.slots import files, own_folder
@@ -49,7 +50,7 @@ def kill_an_owner(folder: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"made\n"
-        assert [slot_file.is_held(path) for path in files(GATEWAY, folder)] == [True]
+        assert [is_held(path) for path in files(GATEWAY, folder)] == [True]
         process.send_signal(signal.SIGKILL)
 
 
@@ -62,7 +63,7 @@ def test_a_slot_is_private_and_all_there(folder: Path) -> None:
     assert stat.S_IMODE(found.st_mode) == 0o600
     assert found.st_size == 1 << 20
     assert found.st_blocks * 512 >= 1 << 20
-    assert slot_file.is_held(path)
+    assert is_held(path)
     slot.remove()
     slot.remove()
 
@@ -92,7 +93,7 @@ def test_a_slot_that_was_left_has_no_owner(folder: Path) -> None:
     slot.leave()
     slot.remove()  # it is another's by now
     (path,) = files(GATEWAY, folder)
-    assert not slot_file.is_held(path)
+    assert not is_held(path)
     path.unlink()
 
 
@@ -100,7 +101,7 @@ def test_a_slot_of_a_process_that_was_killed_has_no_owner(folder: Path) -> None:
     """The kernel let go of it; and of a guard, whose place is free again."""
     kill_an_owner(folder)
     (path,) = files(GATEWAY, folder)
-    assert not slot_file.is_held(path)
+    assert not is_held(path)
     path.unlink()
     Guard(GATEWAY, folder).close()
 
@@ -135,7 +136,7 @@ def test_what_others_put_there_is_not_ours(tmp_path: Path) -> None:
     assert slot_file.of_gateway(GATEWAY, tmp_path) == []
     assert slot_file.orphans("", tmp_path) == []
     assert slot_file.of_gateway(GATEWAY, tmp_path / "absent") == []
-    assert not slot_file.is_held(tmp_path / "absent")
+    assert not is_held(tmp_path / "absent")
 
 
 def test_half_of_the_memory_is_left_to_others(folder: Path) -> None:

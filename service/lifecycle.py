@@ -82,8 +82,7 @@ class Drain:
         self._http.take_over()
         if self._task is not None:
             return  # it ends before it began
-        serve = {Wire.HTTP: self._http.serve, Wire.GRPC: self._parts.grpc.serve}
-        self._parts.handover.join(lambda wire, connection: serve[wire](wire, connection))
+        self._parts.handover.join({Wire.HTTP: self._http.serve, Wire.GRPC: self._parts.grpc.serve})
 
     async def _orphan(self) -> None:
         await lifeline.gone(self._run_dir)

@@ -32,7 +32,7 @@ class Acceptor:
         listener: socket.socket,
         wire: Wire,
         handover: Handover,
-        serve: Callable[[Wire, socket.socket], object],
+        serve: Callable[[socket.socket], object],
     ) -> None:
         self._listener = listener
         self._wire = wire
@@ -68,4 +68,4 @@ class Acceptor:
                 self._paused = self._loop.call_later(_PAUSE_SECONDS, self.start)
                 return
             if not self._handover.passed_on(self._wire, connection):
-                self._serve(self._wire, connection)
+                self._serve(connection)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from typing import Any
 
 from service.dataplane import DataPlane
 from service.errors import ConfigurationError
-from service.frontends import door, grpc_health
-from service.frontends.acceptor import Acceptor
+from service.frontends import grpc_health
+from service.frontends.entrance import Entrance
 from service.frontends.grpc import INFER, SERVICE, GrpcFrontend
 from service.frontends.grpc_call import Bounds
 from service.frontends.grpc_calls import Calls
@@ -84,10 +83,7 @@ class GrpcServer:
             stall_seconds=settings.body_idle_seconds,
         )
         self._connections: set[Endpoint] = set()
-        self._listeners: list[socket.socket] = []
-        self._acceptors: list[Acceptor] = []
-        self._admitted: set[asyncio.Task[Any]] = set()
-        self._handover = handover
+        self._entrance = Entrance(Wire.GRPC, handover, self._connect)
         self._draining = False
         self._stopping: asyncio.Future[int] | None = None
         self._end = math.inf  # on the loop's clock
@@ -100,30 +96,18 @@ class GrpcServer:
         """
         host, port = self._settings.host, self._settings.grpc_port
         try:
-            self._listeners = [_listening(*found) for found in await _addresses(host, port)]
+            listeners = [_listening(*found) for found in await _addresses(host, port)]
         except OSError as error:
             raise ConfigurationError(f"cannot listen for gRPC on {host}:{port}: {error}") from None
-        for listener in self._listeners:
-            acceptor = Acceptor(listener, Wire.GRPC, self._handover, self.serve)
-            acceptor.start()
-            self._acceptors.append(acceptor)
+        self._entrance.open(listeners)
 
-    def serve(self, _wire: Wire, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         """Serve a connection, whoever accepted it."""
-        loop = asyncio.get_running_loop()
-        work = loop.connect_accepted_socket(self._endpoint, connection)
-        task = loop.create_task(work)
-        self._admitted.add(task)
-        task.add_done_callback(self._admitted.discard)
+        self._entrance.serve(connection)
 
     async def close_door(self) -> None:
         """Take no more connections; those that were in the kernel's queue are served."""
-        self._stop_accepting()
-        listeners, self._listeners = self._listeners, []
-        for listener in listeners:
-            with listener:
-                await door.shut(listener, lambda found: self.serve(Wire.GRPC, found))
-        await asyncio.gather(*self._admitted, return_exceptions=True)
+        await self._entrance.shut(last=True)
 
     async def stop(self, grace: float) -> int:
         """Take no more RPCs, let those in flight finish, and end.
@@ -148,10 +132,7 @@ class GrpcServer:
         if politely:
             for connection in list(self._connections):
                 connection.drain()
-            await self.close_door()
-        self._stop_accepting()
-        for listener in self._listeners:
-            listener.close()
+        await self._entrance.shut(last=politely)
         self._frontend.close()
         quiet = self._clock()
         while self._left() > 0 and (self._calls.owed or self._connections):
@@ -175,20 +156,18 @@ class GrpcServer:
     def _clock() -> float:
         return asyncio.get_running_loop().time()
 
-    def _stop_accepting(self) -> None:
-        for acceptor in self._acceptors:
-            acceptor.stop()
-        self._acceptors.clear()
+    async def _connect(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(self._endpoint, connection)
 
     def _endpoint(self) -> Endpoint:
         made = Endpoint(self._calls.of, self._bounds, self._gone, draining=self._draining)
         self._connections.add(made)
-        self._handover.opened(Wire.GRPC)
         return made
 
     def _gone(self, connection: Endpoint) -> None:
         self._connections.discard(connection)
-        self._handover.closed(Wire.GRPC)
+        self._entrance.closed()
 
 
 async def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:

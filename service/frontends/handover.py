@@ -18,7 +18,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
@@ -34,9 +34,6 @@ class Wire(IntEnum):
 
     HTTP = 0
     GRPC = 1
-
-
-Serve = Callable[[Wire, socket.socket], object]
 
 
 class Handover:
@@ -55,13 +52,13 @@ class Handover:
         self._cells: memoryview | None = None
         self._folder = self._lock = -1
         self._socket: socket.socket | None = None
-        self._serve: Serve | None = None
+        self._serve: Mapping[Wire, Callable[[socket.socket], object]] = {}
 
-    def join(self, serve: Serve) -> None:
+    def join(self, serve: Mapping[Wire, Callable[[socket.socket], object]]) -> None:
         """Take connections from others from now on, and pass some on.
 
         Args:
-            serve: is called with each that is taken, and owns it.
+            serve: by wire; is called with each that is taken, and owns it.
         """
         if self._workers < 2 or not self._take_place():  # noqa: PLR2004 - alone
             return
@@ -205,7 +202,7 @@ class Handover:
         """Whether anything came."""
         came = False
         for _ in range(_AT_ONCE):
-            if self._socket is None or self._serve is None:
+            if self._socket is None:
                 break
             try:
                 message, descriptors, _, _ = socket.recv_fds(self._socket, _MESSAGE.size, 1)
@@ -217,5 +214,5 @@ class Handover:
             wire, giver = _MESSAGE.unpack(message)
             self._add(self._at(self._place, Wire(wire)) + 1 + self._workers + giver, 1)
             for descriptor in descriptors:
-                self._serve(Wire(wire), socket.socket(fileno=descriptor))
+                self._serve[Wire(wire)](socket.socket(fileno=descriptor))
         return came

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ class Worker:
 
     def join(self) -> None:
         """Take part."""
-        self.share.join(self.serve)
+        self.share.join({wire: partial(self.serve, wire) for wire in Wire})
 
     def serve(self, wire: Wire, connection: socket.socket) -> None:
         """Keep one."""
@@ -201,7 +202,7 @@ async def test_an_acceptor_spreads_what_comes_at_once(
     """More than it accepts in a turn, over real sockets."""
     first, second = team(2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        acceptor = Acceptor(listener, Wire.HTTP, first.share, first.serve)
+        acceptor = Acceptor(listener, Wire.HTTP, first.share, partial(first.serve, Wire.HTTP))
         acceptor.start()
         clients = [socket.create_connection(listener.getsockname()) for _ in range(20)]
         async with asyncio.timeout(10):

@@ -7,61 +7,35 @@ task, a future and the messages between them cost more than all the rest (`docs/
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
 import grpc
 
-from service.dataplane import DataPlane
 from service.errors import DeadlineError, InvalidRequestError, LupineError, ShedError
 from service.frontends import grpc_framing, grpc_head, identity, status
+from service.frontends.direct import DirectInference, DirectParts
 from service.frontends.grpc_call import shortened
 from service.frontends.grpc_framing import PREFIX, PREFIX_BYTES, Messages
 from service.frontends.grpc_head import HEAD, CallHead
-from service.frontends.held import HeldBytes
 from service.frontends.http2.connection import Connection
 from service.frontends.http2.stream import Stream
 from service.inference import Inference
-from service.protocol.messages import InferRequest, InferResponse
-from service.telemetry import Telemetry
+from service.protocol.messages import InferResponse
 from service.wires import oip_proto
 
 _OK = grpc.StatusCode.OK.name
 
-_log = logging.getLogger(__name__)
 
-
-class DirectFrontend:
-    """Takes plain inferences.
-
-    Args:
-        dataplane: answers them.
-        telemetry: hears of each.
-        held: counts the bytes of requests.
-        max_bytes: of a message.
-    """
-
-    def __init__(
-        self, dataplane: DataPlane, telemetry: Telemetry, held: HeldBytes, *, max_bytes: int
-    ) -> None:
-        self.dataplane = dataplane
-        self.telemetry = telemetry
-        self.held = held
-        self.max_bytes = max_bytes
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The running one."""
-        return asyncio.get_running_loop()
+class DirectFrontend(DirectParts):
+    """Takes plain inferences."""
 
     def takes(self, head: CallHead) -> bool:
         """Whether a call of ModelInfer is plain."""
         return self.telemetry.access_log is None and not head.traced
 
 
-class DirectCall:
+class DirectCall(DirectInference):
     """One request and its answer. Takes what arrives on its stream.
 
     Args:
@@ -116,8 +90,9 @@ class DirectCall:
         self._deadline = 0.0
         self._timer: asyncio.TimerHandle | None = None
         if head.timeout is not None:
-            self._deadline = frontend.loop.time() + head.timeout
-            self._timer = frontend.loop.call_later(head.timeout, self._late)
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.time() + head.timeout
+            self._timer = loop.call_later(head.timeout, self._late)
 
     def data(self, data: bytes, *, ends: bool) -> None:
         """Part of the message, or all of it."""
@@ -146,11 +121,8 @@ class DirectCall:
         """The client has gone: nobody waits for it."""
         if self._done:
             return
-        if self._inference is not None:
-            self._frontend.dataplane.withdraw(self._inference)
-        if self._task is not None:
-            self._task.cancel()
-        left = self._deadline - self._frontend.loop.time()
+        self._withdraw()
+        left = self._deadline - asyncio.get_running_loop().time()
         late = grpc_head.is_late(self._head.timeout, left)
         code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
         self._end(code.name, "")
@@ -191,33 +163,13 @@ class DirectCall:
 
     def _begin(self, data: bytes) -> None:
         """The message is whole."""
-        frontend = self._frontend
         message = oip_proto.parse_infer(data)
         self._model = message.model_name
         timeout = None
         if self._timer is not None:
             self._timer.cancel()  # from here on the data plane holds the deadline
-            timeout = self._deadline - frontend.loop.time()
-        request = oip_proto.decode_request(message, timeout=timeout)
-        if frontend.dataplane.prompt:
-            self._inference = frontend.dataplane.begin(request, self._settled)
-        else:
-            self._start(self._ask(request))
-
-    async def _ask(self, request: InferRequest) -> None:
-        """What is loaded has changed: the engine is asked first."""
-        outcome: InferResponse | LupineError
-        try:
-            outcome = await self._frontend.dataplane.infer(request)
-        except LupineError as error:
-            outcome = error
-        except Exception:  # noqa: BLE001 - as above
-            self._broke()
-            return
-        self._settled(outcome)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._task = self._frontend.loop.create_task(work)
+            timeout = self._deadline - asyncio.get_running_loop().time()
+        self._put(oip_proto.decode_request(message, timeout=timeout))
 
     def _settled(self, outcome: InferResponse | LupineError) -> None:
         self._inference = None
@@ -249,9 +201,7 @@ class DirectCall:
             self._frontend.telemetry.shed(self._label(), error.reason)
         self._fail(status.GRPC[type(error)], error.message, status.pushback(error))
 
-    def _broke(self) -> None:
-        _log.exception("request %s failed", self._id.decode())
-        text = f"an error of the gateway itself; its log has it as {self._id.decode()}"
+    def _tell_broken(self, text: str) -> None:
         self._fail(grpc.StatusCode.INTERNAL, text, ())
 
     def _fail(
@@ -273,11 +223,7 @@ class DirectCall:
             code=code,
             seconds=perf_counter() - self._arrived,
         )
-        self._frontend.held.let_go(self._held)
-        self._held = 0
+        self._release()
         self._whole = []
         self._messages = None
         self._over(self)
-
-    def _label(self) -> str:
-        return self._frontend.dataplane.label(self._model)

@@ -10,26 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import re
 from http import HTTPStatus
 from time import perf_counter
-from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.dataplane import DataPlane
 from service.errors import InvalidRequestError, LupineError, ShedError
 from service.frontends import identity, status
+from service.frontends.direct import DirectInference, DirectParts
 from service.frontends.direct_cycle import DirectCycle
-from service.frontends.held import HeldBytes
 from service.frontends.http_body import compress, worth_compressing
 from service.frontends.http_call import CLIENT_GONE, encode
 from service.frontends.http_protocol import GuardedProtocol
 from service.inference import Inference
 from service.protocol import deadline
 from service.protocol.messages import InferRequest, InferResponse
-from service.telemetry import Telemetry
 from service.wires import oip_json
 
 _MAX_URL = 512  # of a remembered one
@@ -42,26 +38,9 @@ _JSON = b"content-type: application/json\r\n"
 _BINARY = b"content-type: application/octet-stream\r\n" + _JSON_LENGTH + b": %d\r\n"
 _JOINED = 1 << 16  # bytes; a copy of more costs more than a second buffer
 
-_log = logging.getLogger(__name__)
 
-
-class DirectFrontend:
-    """Takes plain inference requests off the server's hands.
-
-    Args:
-        dataplane: answers them.
-        telemetry: hears of each.
-        held: counts the bytes of bodies.
-        max_bytes: of one body.
-    """
-
-    def __init__(
-        self, dataplane: DataPlane, telemetry: Telemetry, held: HeldBytes, *, max_bytes: int
-    ) -> None:
-        self.dataplane = dataplane
-        self.telemetry = telemetry
-        self.held = held
-        self._max_bytes = max_bytes
+class DirectFrontend(DirectParts):
+    """Takes plain inference requests off the server's hands."""
 
     def take(self, connection: GuardedProtocol) -> DirectExchange | None:
         """An exchange for the request whose head is whole; None where it is not a plain one."""
@@ -77,7 +56,7 @@ class DirectFrontend:
             elif name in _NOT_PLAIN:
                 return None
         length = found.get(_LENGTH)
-        if length is None or int(length) > self._max_bytes:
+        if length is None or int(length) > self.max_bytes:
             return None
         return DirectExchange(self, connection, target, found)
 
@@ -89,7 +68,7 @@ def _target(url: bytes) -> tuple[str, str] | None:
     return None if found is None else (found[1].decode(), (found[2] or b"").decode())
 
 
-class DirectExchange(DirectCycle):
+class DirectExchange(DirectInference, DirectCycle):
     """One request and its answer."""
 
     __slots__ = (
@@ -156,27 +135,18 @@ class DirectExchange(DirectCycle):
             self._connection.loop.call_soon(self._settled, self._refusal)
             return
         try:
-            request = self._decode()
-            dataplane = self._frontend.dataplane
-            if dataplane.prompt:
-                self._inference = dataplane.begin(request, self._settled)
-            else:
-                self._start(self._ask(request))
+            self._put(self._decode())
         except LupineError as error:
             self._connection.loop.call_soon(self._settled, error)
         except Exception:  # noqa: BLE001 - a defect of ours is answered as every failure, and logged
-            self._connection.loop.call_soon(self._broke)
-            _log.exception("request %s failed", self._id.decode())
+            self._connection.loop.call_soon(self._tell_broken, self._logged())
 
     def gone(self) -> None:
         """The client has gone: nobody waits for it."""
         if self.response_complete:
             return
         self.response_complete = True
-        if self._inference is not None:
-            self._frontend.dataplane.withdraw(self._inference)
-        if self._task is not None:
-            self._task.cancel()
+        self._withdraw()
         self._count(CLIENT_GONE, self._version)
         self._let_go()
 
@@ -195,18 +165,6 @@ class DirectExchange(DirectCycle):
         )
         return request
 
-    async def _ask(self, request: InferRequest) -> None:
-        """What is loaded has changed: the engine is asked first."""
-        outcome: InferResponse | LupineError
-        try:
-            outcome = await self._frontend.dataplane.infer(request)
-        except LupineError as error:
-            outcome = error
-        self._settled(outcome)
-
-    def _start(self, work: Any) -> None:
-        self._task = self._connection.loop.create_task(work)
-
     def _settled(self, outcome: InferResponse | LupineError) -> None:
         self._inference = None
         if isinstance(outcome, LupineError):
@@ -218,7 +176,6 @@ class DirectExchange(DirectCycle):
             self._refuse(error)
             return
         except Exception:  # noqa: BLE001 - as above
-            _log.exception("request %s failed", self._id.decode())
             self._broke()
             return
         head = _JSON if json_length is None else _BINARY % json_length
@@ -244,8 +201,7 @@ class DirectExchange(DirectCycle):
         )
         self._send(status.HTTP[type(error)], _JSON + more, [body], len(body), "")
 
-    def _broke(self) -> None:
-        text = f"an error of the gateway itself; its log has it as {self._id.decode()}"
+    def _tell_broken(self, text: str) -> None:
         body = encode({"error": text})
         self._send(HTTPStatus.INTERNAL_SERVER_ERROR.value, _JSON, [body], len(body), "")
 
@@ -281,10 +237,6 @@ class DirectExchange(DirectCycle):
             seconds=perf_counter() - self._arrived,
         )
 
-    def _label(self) -> str:
-        return self._frontend.dataplane.label(self._model)
-
     def _let_go(self) -> None:
-        self._frontend.held.let_go(self._held)
-        self._held = 0
+        self._release()
         self._body = b""

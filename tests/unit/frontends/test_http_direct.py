@@ -234,3 +234,22 @@ def test_a_defect_is_answered_and_logged(
     assert caplog.text.count("request mine failed") == 2
     wire.send(infer([1.0]))
     assert values(wire.answer()) == [1.0]
+
+
+def test_a_defect_is_answered_where_the_engine_is_asked_first(
+    gateway: Serving, wire: Wire, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where it is not: nobody waits for ever."""
+
+    async def breaks(*_: object) -> Any:
+        raise RuntimeError("a defect")
+
+    plane = gateway.gateway.dataplane
+    with monkeypatch.context() as patched:
+        patched.setattr(type(plane), "prompt", property(lambda _: False))
+        patched.setattr(plane, "infer", breaks)
+        wire.send(infer([1.0], "X-Request-Id: mine"))
+        code, _, told = wire.answer()
+    assert code == 500
+    assert "mine" in told["error"]
+    assert caplog.text.count("request mine failed") == 1

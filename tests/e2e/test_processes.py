@@ -43,7 +43,15 @@ def answers(running: Running) -> bool:
 
 def ended(processes: list[psutil.Process]) -> bool:
     """Whether all of them are gone, zombies of somebody else's aside."""
-    return not [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return not any(map(lives, processes))
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it is there still; it may go between two looks at it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_each_process_may_be_killed_and_nothing_is_left() -> None:

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from benchmarks.harness.gateway import Running, gateway
+from tests.lives import lives
 from tests.requires import require_triton_runtime
 
 pytestmark = pytest.mark.triton
@@ -44,14 +45,6 @@ def answers(running: Running) -> bool:
 def ended(processes: list[psutil.Process]) -> bool:
     """Whether all of them are gone, zombies of somebody else's aside."""
     return not any(map(lives, processes))
-
-
-def lives(process: psutil.Process) -> bool:
-    """Whether it is there still; it may go between two looks at it."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def test_each_process_may_be_killed_and_nothing_is_left() -> None:

@@ -13,6 +13,7 @@ from benchmarks.harness.artefact import Served, serving_image, wrong_answers
 from benchmarks.harness.gateway import ROOT
 from benchmarks.harness.image import Build, Stage, instructions
 from service import settings
+from tests.lives import lives
 from tests.requires import require_namespaces, require_triton_runtime
 
 _ENGINE = {"LUPINE_ENGINE__KIND": "onnx"}
@@ -84,7 +85,7 @@ def test_the_image_with_the_managed_triton_serves(build: Build) -> None:
         assert wrong_answers(served) == []
         family = psutil.Process(served.process.pid).children(recursive=True)
         assert served.stop() == 0
-        assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        assert not [p for p in family if lives(p)]
 
 
 @pytest.mark.triton

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 import pytest
 import tritonclient.grpc
 import tritonclient.http
@@ -26,6 +25,7 @@ from service.runner.endpoint import Endpoint
 from service.settings import Settings
 from service.wires import slot_file
 from tests import graphs
+from tests.lives import lives
 from tests.requires import require_triton_runtime
 from tests.serving import Serving, serving, settings
 from tests.slots import files
@@ -348,11 +348,6 @@ def mapped(pid: int) -> set[str]:
     return {path.name for path in there if str(path.stat().st_ino) in inodes}
 
 
-def is_there(process: psutil.Process) -> bool:
-    """Whether it has not ended, as far as it can."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-
-
 def test_a_worker_killed_in_the_middle_of_runs(pair: Served) -> None:
     """Its slots are swept once Triton has done with them; the other worker serves on."""
     worker = pair.running.workers()[0]
@@ -384,7 +379,7 @@ def test_a_gateway_killed_as_a_whole_is_swept_by_the_next_start(
             for process in family:
                 process.kill()
             killed.running.process.wait()
-            eventually(lambda: not any(map(is_there, family)), "all are gone")
+            eventually(lambda: not any(map(lives, family)), "all are gone")
         with served(repository, tmp_path / "next", 1) as next_one:
             assert not killed.slots()
             assert next_one.is_right()

@@ -5,28 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from service.batching.expiry import Expiry
 from service.batching.member import Batch, Member, Outputs
 from service.batching.queue import Observer, Queue, Shared
+from service.batching.schedule import Forecast
 from service.errors import DeadlineError, LupineError
 from service.protocol.messages import Parameter, Servable, Snapshot, Tensor
 from service.protocol.ports import Engine
 from service.protocol.span import Span
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a request that came now would meet, in seconds; 0 where nothing is known yet.
-
-    Args:
-        wait: until the engine begins with it.
-        service: from then to its answer.
-    """
-
-    wait: float
-    service: float
 
 
 class Batcher:
@@ -133,7 +120,7 @@ class Batcher:
     def forecast(self, servable: Servable, rows: int, priority: int) -> Forecast:
         """What a request for `servable` would meet now."""
         queue = self._queues.get(id(servable))
-        return Forecast(0.0, 0.0) if queue is None else Forecast(*queue.forecast(rows, priority))
+        return Forecast(0.0, 0.0) if queue is None else queue.forecast(rows, priority)
 
     def serving(self, snapshot: Snapshot) -> None:
         """Forget what was learned of servables that are no more."""

@@ -96,8 +96,8 @@ class Bench:
     def left_behind(self) -> int:
         """What the queues still hold of those who were there."""
         queues = self.batcher._queues.values()
-        lines = [queue._line for queue in queues]
-        return sum(len(q._running) for q in queues) + sum(
+        lines = [queue._schedule.line for queue in queues]
+        return sum(len(q._schedule.running) for q in queues) + sum(
             line.members + line.rows + len(line._levels) + len(line._rows) for line in lines
         )
 

@@ -224,7 +224,7 @@ async def test_a_slow_model_that_gains_nothing_is_given_small_batches() -> None:
     queue_of_rows = bench.batcher._queue(model)
     for rows in (1, 2, 4, 8, 16):
         for _ in range(8):
-            queue_of_rows._cost.learn(rows, 0.01 * rows)
+            queue_of_rows._schedule.cost.learn(rows, 0.01 * rows)
     await bench.busy()
     bench.engine.open.set()
     bench.submit(100, model=model)

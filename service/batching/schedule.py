@@ -1,0 +1,186 @@
+"""The state of one queue, and all that is decided of it. Pure: time is an argument.
+
+`queue.py` does what is decided here, with an engine and a clock; the simulator does the same with
+neither.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from service.batching.cost import CostCurve
+from service.batching.line import Kind, Line
+from service.batching.member import Batch, Member
+from service.batching.policy import Limits, Moment, release
+
+_SHORT_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a request that came now would meet, in seconds; 0 where nothing is known yet.
+
+    Args:
+        wait: until the engine begins with it.
+        service: from then to its answer.
+    """
+
+    wait: float
+    service: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What leaves the line now.
+
+    Args:
+        members: of the batch; none, if an answer would reach nobody in time.
+        reason: one of `policy.REASONS`.
+        late: who waited in vain.
+    """
+
+    members: Sequence[Member]
+    reason: str
+    late: Sequence[Member]
+
+
+class Schedule:
+    """Who waits, what runs, what runs cost, and what follows from it.
+
+    Args:
+        rows: that the model takes at most in a batch.
+        instances: of the engine, this worker's part. What it sent beyond it would wait there behind
+            the batches of other workers, and nobody could tell how long.
+        in_flight: batches that may be in the engine, at most.
+    """
+
+    def __init__(self, *, rows: int, instances: int, in_flight: int) -> None:
+        self.cost = CostCurve()  # of a run, from when the engine begins with it
+        self.line = Line()
+        self.running: dict[Batch, None] = {}  # in the order in which they were sent
+        self._rows = rows
+        self._instances = instances
+        self._in_flight = in_flight
+        self.limits = Limits(rows, self._at_once(0.0))
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits and nothing runs."""
+        return not (self.line.members or self.running)
+
+    # ------------------------------------------------------------------ who comes
+
+    def forecast(self, rows: int, priority: int, now: float) -> Forecast:
+        """What a request of so many rows would meet if it joined now."""
+        wait = 0.0
+        if len(self.running) >= self._instances:
+            wait = sum(self._left(batch, now) for batch in self.running) / self._instances
+        if self.line.members:
+            ahead = self.line.rows_ahead(priority)
+            full = self.limits.rows
+            # Whole batches go first; by its turn, its own will have filled up behind it.
+            wait += self.cost.usual(full) * (ahead // full) / self._instances
+            rows = max(rows, full)
+        return Forecast(wait, self.cost.seconds(rows))
+
+    # ------------------------------------------------------------------ who leaves
+
+    def decide(self, now: float) -> Cut | float:
+        """The batch to send now, or the seconds to wait; infinite: until something happens."""
+        if not self.line.members:
+            return math.inf
+        kind = self.line.next_kind()
+        decision = release(self._moment(kind, now), self.limits)
+        if not isinstance(decision, str):
+            return decision
+        taken = self.line.take(kind, self.limits.rows)
+        late = {member for member in taken if self.in_vain(member, now)}
+        return Cut(
+            [member for member in taken if member not in late],
+            decision,
+            [member for member in taken if member in late],
+        )
+
+    def _moment(self, kind: Kind, now: float) -> Moment:
+        rows = min(self.line.rows_of(kind), self.limits.rows)
+        in_flight = len(self.running)
+        if in_flight >= self.limits.in_flight:
+            return Moment(rows, False, 0.0, 0.0, in_flight, 0.0, 0.0)  # noqa: FBT003 - no other matters
+        more, age, left, total = False, 0.0, math.inf, 0
+        busy = self._busy(now)
+        for member in self.line.of(kind):
+            total += member.rows
+            if total > self.limits.rows:
+                more, rows = True, total - member.rows
+                break
+            if in_flight and busy > 0:
+                age = max(age, now - member.queued)
+                left = min(left, member.deadline - now, member.until - now)
+        return Moment(rows, more, age, left, in_flight, busy, self.cost.seconds(rows))
+
+    def in_vain(self, member: Member, now: float) -> bool:
+        """Whether no answer would reach it in time: nothing is computed for it.
+
+        Waiting may cost a member its SLO; one that hardly waited is served anyhow.
+        """
+        if member.deadline <= now:
+            return True
+        if member.until == math.inf:
+            return False
+        promised = member.until - member.queued
+        waited = now - member.queued
+        return waited > promised / 4 and now + self.cost.seconds(member.rows) > member.until
+
+    # ------------------------------------------------------------------ what runs
+
+    def send(self, members: Iterable[Member], now: float) -> Batch:
+        """They go to the engine together, which begins at once if it has an instance free."""
+        members = tuple(members)
+        begins = len(self.running) < self._instances
+        batch = Batch(members, sum(member.rows for member in members), now if begins else None)
+        for member in members:
+            member.batch = batch
+        self.running[batch] = None
+        return batch
+
+    def learn(self, batch: Batch, now: float) -> None:
+        """The engine has answered a batch that is still running."""
+        if batch.started is None:  # it overtook another, and tells nothing
+            return
+        self.cost.learn(batch.rows, now - batch.started)
+        rows = self.cost.worthwhile(self._rows, _SHORT_SECONDS)
+        self.limits = Limits(rows, self._at_once(self.cost.usual(rows)))
+
+    def ended(self, batch: Batch, now: float) -> bool:
+        """The engine is done with a batch; whether it was not known to be."""
+        if batch not in self.running:
+            return False
+        del self.running[batch]
+        for following in self.running:
+            if following.started is None:
+                following.started = now
+                break
+        return True
+
+    def _left(self, batch: Batch, now: float) -> float:
+        """Seconds that the engine still has to do for a batch."""
+        whole = self.cost.usual(batch.rows)
+        return whole if batch.started is None else max(0.0, whole - (now - batch.started))
+
+    def _busy(self, now: float) -> float:
+        """Seconds until the engine could begin with another batch."""
+        begun = [batch for batch in self.running if batch.started is not None]
+        if len(begun) < self._instances:
+            return 0.0
+        return min(self._left(batch, now) for batch in begun)
+
+    def _at_once(self, seconds: float) -> int:
+        """Batches that the engine may have, when each takes it so long.
+
+        While a short one is answered and the next is cut and sent, an engine without another
+        would be idle for much of its time.
+        """
+        wanted = self._instances + (1 if seconds < _SHORT_SECONDS else 0)
+        return min(wanted, self._in_flight)

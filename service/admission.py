@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from service.errors import DeadlineError, ShedError
 
-_MARGIN = 0.8
+MARGIN = 0.8
 """Of what was promised, so much may be spent by the forecast; the rest is for what it misses."""
 
 
@@ -109,7 +109,9 @@ class Admission:
         self._all -= 1
 
 
-def check(model: str, promise: Promise, *, wait: float, service: float) -> None:
+def check(
+    model: str, promise: Promise, *, wait: float, service: float, margin: float = MARGIN
+) -> None:
     """Refuse at once what could not be answered in time. Pure.
 
     Args:
@@ -117,6 +119,7 @@ def check(model: str, promise: Promise, *, wait: float, service: float) -> None:
         promise: by when the answer is wanted.
         wait: seconds until the engine would begin with it, as forecast.
         service: seconds that it takes then.
+        margin: of what was promised, the share that the forecast may spend.
 
     Raises:
         DeadlineError: its deadline is shorter than the model takes, even unloaded.
@@ -127,7 +130,7 @@ def check(model: str, promise: Promise, *, wait: float, service: float) -> None:
             f"the deadline is in {max(promise.deadline, 0.0):.3f} s, "
             f"model {model!r} takes {service:.3f} s unloaded"
         )
-    allowed = _MARGIN * min(promise.deadline, promise.slo)
+    allowed = margin * min(promise.deadline, promise.slo)
     if wait and wait + service > allowed:
         kind = "deadline" if promise.deadline <= promise.slo else "SLO"
         raise ShedError(

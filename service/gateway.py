@@ -67,6 +67,7 @@ class Gateway:
             max_in_flight=settings.batching.in_flight,
             workers=max(1, settings.server.workers),
             max_waiting=settings.batching.max_waiting,
+            max_bytes=settings.batching.max_bytes,
         )
 
         def serving(snapshot: Snapshot) -> None:

@@ -122,8 +122,12 @@ class Inferences:
         """Inferences answered, well or not, since `drain`."""
         return self._answered_draining
 
-    async def infer(self, request: InferRequest) -> InferResponse:
+    async def infer(self, request: InferRequest, caller: int = 0) -> InferResponse:
         """Answer one inference.
+
+        Args:
+            request: what to infer.
+            caller: as for `begin`.
 
         Raises:
             NotFoundError: no such model or version.
@@ -143,7 +147,7 @@ class Inferences:
             if not answered.done():
                 answered.set_result(outcome)
 
-        inference = self.begin(request, resolve)
+        inference = self.begin(request, resolve, caller)
         try:
             outcome = await answered
         except asyncio.CancelledError:
@@ -158,13 +162,15 @@ class Inferences:
         """Whether what is loaded is known; else `infer` asks the engine first, and waits."""
         return self._catalogue.fresh()
 
-    def begin(self, request: InferRequest, answer: Answer) -> Inference:
+    def begin(self, request: InferRequest, answer: Answer, caller: int = 0) -> Inference:
         """Begin one inference with what is known to be loaded; no task is made for it.
 
         Args:
             request: what to infer.
             answer: called once with the response or what failed, in a later turn of the loop,
                 unless the inference is withdrawn before.
+            caller: a number of the connection, where it may have several requests at once: callers
+                take turns.
 
         Raises:
             LupineError: it is refused at once, as `infer` would; `answer` is not called.
@@ -178,7 +184,7 @@ class Inferences:
                     "ask it by ModelStreamInfer, over gRPC"
                 )
             promise = _promise(request, servable, now)
-            permit = self._permit(request, servable, rows, promise)
+            permit = self._permit(request, servable, rows, promise, caller)
             inference = Inference(request, servable, permit, self._ended, answer)
             inference.member = member = Member(
                 servable=servable,
@@ -191,6 +197,7 @@ class Inferences:
                 until=now + promise.slo,
                 priority=request.priority or servable.policy.priority,
                 span=request.span,
+                caller=caller,
                 queued=now,
             )
             try:
@@ -210,13 +217,14 @@ class Inferences:
         inference.permit.release()
         self._tell_soon()
 
-    async def infer_each(self, request: InferRequest, each: EachResponse) -> None:
+    async def infer_each(self, request: InferRequest, each: EachResponse, caller: int = 0) -> None:
         """Answer one inference as often as its model does.
 
         Args:
             request: what to infer.
             each: takes every answer, and whether it is the last. A decoupled model's last may have
                 no outputs.
+            caller: as for `begin`.
 
         Raises:
             LupineError: as `infer`.
@@ -233,7 +241,7 @@ class Inferences:
             await self._each(request, servable, rows, each)
         else:
             # On its way an answer needs no permit, and its time was for computing.
-            await each(await self.infer(request), final=True, in_order=True)
+            await each(await self.infer(request, caller), final=True, in_order=True)
 
     async def _each(
         self, request: InferRequest, servable: Servable, rows: int, each: EachResponse
@@ -245,7 +253,7 @@ class Inferences:
         promise = _promise(request, servable, started)
         outcome: LupineError | None = None
         try:
-            with self._permit(request, servable, rows, promise):
+            with self._permit(request, servable, rows, promise, 0):
                 async with asyncio.timeout(promise.deadline):
                     await self._engine.infer_each(
                         servable,
@@ -297,11 +305,22 @@ class Inferences:
         return servable, validation.check(request, servable)
 
     def _permit(
-        self, request: InferRequest, servable: Servable, rows: int, promise: Promise
+        self,
+        request: InferRequest,
+        servable: Servable,
+        rows: int,
+        promise: Promise,
+        caller: int,
     ) -> Permit:
         priority = request.priority or servable.policy.priority
-        forecast = self._batcher.forecast(servable, rows, priority)
-        admission.check(servable.name, promise, wait=forecast.wait, service=forecast.service)
+        forecast = self._batcher.forecast(servable, rows, priority, caller)
+        admission.check(
+            servable.name,
+            promise,
+            wait=forecast.wait,
+            service=forecast.service,
+            least=forecast.least,
+        )
         permit = self._admission.permit(servable.name)
         self._tell_soon()
         return permit

@@ -104,6 +104,9 @@ class BatchingSettings(_Section):
         4, ge=1, le=64, description="batches of a model in the engine at once, per worker, at most"
     )
     max_waiting: int = Field(4096, ge=1, description="requests that may wait in one queue")
+    max_bytes: ByteSize = Field(
+        ByteSize(16 << 20), gt=0, description="bytes of a batch's inputs; one request may have more"
+    )
 
 
 class AdmissionSettings(_Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -24,6 +25,7 @@ class Batcher:
         observer: hears of each batch.
         max_in_flight: batches of one servable that the engine may have at once from this worker.
         max_waiting: members that may wait for one servable.
+        max_bytes: of the inputs of a batch; a single request may have more.
         workers: how many share the engine, each with a batcher of its own.
     """
 
@@ -34,6 +36,7 @@ class Batcher:
         *,
         max_in_flight: int,
         max_waiting: int,
+        max_bytes: float = math.inf,
         workers: int = 1,
     ) -> None:
         self._shared = Shared(
@@ -41,6 +44,7 @@ class Batcher:
             observer=observer,
             max_in_flight=max_in_flight,
             max_waiting=max_waiting,
+            max_bytes=max_bytes,
             workers=workers,
         )
         self._queues: dict[int, Queue] = {}  # a queue keeps its servable: no other takes its id
@@ -117,10 +121,10 @@ class Batcher:
             raise outcome
         return outcome
 
-    def forecast(self, servable: Servable, rows: int, priority: int) -> Forecast:
-        """What a request for `servable` would meet now."""
+    def forecast(self, servable: Servable, rows: int, priority: int, caller: int = 0) -> Forecast:
+        """What a request for `servable` by this caller would meet now."""
         queue = self._queues.get(id(servable))
-        return Forecast(0.0, 0.0) if queue is None else queue.forecast(rows, priority)
+        return Forecast() if queue is None else queue.forecast(rows, priority, caller)
 
     def serving(self, snapshot: Snapshot) -> None:
         """Forget what was learned of servables that are no more."""

@@ -14,7 +14,8 @@ _FRESH = 16  # runs of other sizes, for each run of a size, after which it is fo
 _DOUBT = 4  # runs that the line through all sizes counts for, in each of them
 _STRIDE = 4
 _ENOUGH = 1.05
-_STEP = 2  # times the rows of the largest run that has been seen
+_STEP = 8  # times the rows of the largest run that has been seen
+_SURE = 8  # runs without which nobody is told that a deadline is too short
 
 
 class CostCurve:
@@ -33,6 +34,8 @@ class CostCurve:
         self._learned = 0
         self._rows: list[float] = []
         self._middle: list[float] = []
+        self._lowest: list[float] = []
+        self._runs = 0  # that are remembered
         self._slope = 0.0  # seconds for each row, beyond the largest size
         self._mean = self._high = 1.0  # times the middle
 
@@ -60,7 +63,9 @@ class CostCurve:
         # What is wrong with a run makes it slower, seldom faster: of two sizes that contradict
         # each other the lower is believed.
         self._middle = list(accumulate(reversed(drawn), min))[::-1]
+        self._lowest = list(accumulate((size.lowest for size in reversed(sizes)), min))[::-1]
         self._rows = [size.rows for size in sizes]
+        self._runs = sum(size.runs for size in sizes)
         ratios = sorted(
             seconds / size.middle for size in sizes for _, seconds in size.samples if size.middle
         ) or [1.0]
@@ -74,6 +79,15 @@ class CostCurve:
     def usual(self, rows: float) -> float:
         """What runs of `rows` take on average; 0 while nothing is known."""
         return self._mean * self._at(rows)
+
+    def least(self, rows: float) -> float:
+        """What no run of `rows` or more was faster than, of those remembered; 0 while few are.
+
+        Slow runs, however slow, do not raise it as long as one among them was not. What is
+        remembered of larger sizes alone says nothing.
+        """
+        at = bisect_right(self._rows, rows)
+        return self._lowest[at - 1] if at and self._runs >= _SURE else 0.0
 
     def worthwhile(self, most: int, short: float) -> int:
         """The rows beyond which a larger run is hardly cheaper for each of them, up to `most`.
@@ -111,12 +125,12 @@ class CostCurve:
 class _Size:
     """The last runs between two powers of two rows."""
 
-    __slots__ = ("_last", "middle", "rows", "samples")
+    __slots__ = ("_last", "lowest", "middle", "rows", "samples")
 
     def __init__(self) -> None:
         self.samples: deque[tuple[int, float]] = deque(maxlen=_SAMPLES)
         self._last = 0
-        self.rows = self.middle = 0.0
+        self.rows = self.middle = self.lowest = 0.0
 
     @property
     def runs(self) -> int:
@@ -136,6 +150,7 @@ class _Size:
         """Say what the samples come to."""
         self.rows = sum(rows for rows, _ in self.samples) / len(self.samples)
         ordered = sorted(seconds for _, seconds in self.samples)
+        self.lowest = ordered[0]
         self.middle = ordered[(len(ordered) - 1) // 2]
 
 

@@ -30,6 +30,9 @@ class Member:
         priority: 1 is highest.
         answer: called once, with the outputs or what failed, unless it is withdrawn before.
         span: where somebody looks at it.
+        caller: the connection that it came by, by any number, if that may have several requests at
+            once; 0: it stands for itself.
+        size: bytes of its inputs, where they bound batches; the queue knows.
     """
 
     servable: Servable
@@ -42,6 +45,8 @@ class Member:
     until: float = math.inf
     priority: int = 1
     span: Span | None = None
+    caller: int = 0
+    size: int = 0
     kind: object = None  # members of one kind may share a batch; the queue knows
     open: bool = True  # nobody has answered it, and somebody waits
     batch: Batch | None = None  # once it has left the queue

@@ -25,11 +25,13 @@ class Limits:
         rows: of one batch.
         in_flight: batches that the engine may have at once.
         age: seconds that a request is held back at most while a batch may leave.
+        size: bytes of the inputs of one batch; a single request may have more.
     """
 
     rows: int
     in_flight: int
     age: float = 0.05
+    size: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from service.batching import merge
+from service.batching import merge, sizes
 from service.batching.line import Kind
 from service.batching.member import Batch, Member, Outputs, settle_all, trace, waits
 from service.batching.schedule import Cut, Forecast, Schedule
@@ -46,6 +46,7 @@ class Shared:
     observer: Observer
     max_in_flight: int
     max_waiting: int
+    max_bytes: float
     workers: int
 
 
@@ -56,10 +57,16 @@ class Queue:
         self._shared = shared
         self._servable = servable
         self._batched = servable.policy.batching == "gateway" and servable.max_batch_size > 0
+        rows = max(1, servable.max_batch_size)  # without a batch axis each runs alone
+        row = sizes.of_a_row(servable)
+        self._weighs = row is None
+        if row:  # the bound in bytes is one in rows, once and for all
+            rows = max(1, int(min(rows, shared.max_bytes // row)))
         self._schedule = Schedule(
-            rows=max(1, servable.max_batch_size),  # without a batch axis each runs alone
+            rows=rows,
             instances=max(1, round(servable.instances / shared.workers)),
             in_flight=shared.max_in_flight,
+            size=shared.max_bytes if self._weighs else math.inf,
         )
         self._pump_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -85,6 +92,8 @@ class Queue:
                 reason="queue_full",
             )
         member.kind = _kind(member)
+        if self._weighs:
+            member.size = sizes.of(member.inputs)
         self._schedule.line.join(member)
         self._pump_soon()
 
@@ -92,9 +101,9 @@ class Queue:
         """It waits no more."""
         self._schedule.line.leave(member)
 
-    def forecast(self, rows: int, priority: int) -> Forecast:
+    def forecast(self, rows: int, priority: int, caller: int) -> Forecast:
         """What a request that joined now would meet."""
-        return self._schedule.forecast(rows, priority, time.monotonic())
+        return self._schedule.forecast(rows, priority, time.monotonic(), caller)
 
     # ------------------------------------------------------------------ cutting
 

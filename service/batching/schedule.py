@@ -24,11 +24,13 @@ class Forecast:
 
     Args:
         wait: until the engine begins with it.
-        service: from then to its answer.
+        service: from then to its answer, hardly more.
+        least: no run of it was faster, of the last ones.
     """
 
-    wait: float
-    service: float
+    wait: float = 0.0
+    service: float = 0.0
+    least: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,20 @@ class Schedule:
         instances: of the engine, this worker's part. What it sent beyond it would wait there behind
             the batches of other workers, and nobody could tell how long.
         in_flight: batches that may be in the engine, at most.
+        size: bytes of a batch's inputs, at most.
     """
 
-    def __init__(self, *, rows: int, instances: int, in_flight: int) -> None:
+    def __init__(
+        self, *, rows: int, instances: int, in_flight: int, size: float = math.inf
+    ) -> None:
         self.cost = CostCurve()  # of a run, from when the engine begins with it
         self.line = Line()
         self.running: dict[Batch, None] = {}  # in the order in which they were sent
         self._rows = rows
         self._instances = instances
         self._in_flight = in_flight
-        self.limits = Limits(rows, self._at_once(0.0))
+        self._size = size
+        self.limits = Limits(rows, self._at_once(0.0), size=size)
 
     @property
     def idle(self) -> bool:
@@ -72,18 +78,18 @@ class Schedule:
 
     # ------------------------------------------------------------------ who comes
 
-    def forecast(self, rows: int, priority: int, now: float) -> Forecast:
-        """What a request of so many rows would meet if it joined now."""
-        wait = 0.0
+    def forecast(self, rows: int, priority: int, now: float, caller: int = 0) -> Forecast:
+        """What a request of so many rows, by this caller, would meet if it joined now."""
+        wait, least = 0.0, self.cost.least(rows)
         if len(self.running) >= self._instances:
             wait = sum(self._left(batch, now) for batch in self.running) / self._instances
         if self.line.members:
-            ahead = self.line.rows_ahead(priority)
+            ahead = self.line.rows_ahead(priority, caller)
             full = self.limits.rows
             # Whole batches go first; by its turn, its own will have filled up behind it.
             wait += self.cost.usual(full) * (ahead // full) / self._instances
             rows = max(rows, full)
-        return Forecast(wait, self.cost.seconds(rows))
+        return Forecast(wait, self.cost.seconds(rows), least)
 
     # ------------------------------------------------------------------ who leaves
 
@@ -95,7 +101,7 @@ class Schedule:
         decision = release(self._moment(kind, now), self.limits)
         if not isinstance(decision, str):
             return decision
-        taken = self.line.take(kind, self.limits.rows)
+        taken = self.line.take(kind, self.limits.rows, self.limits.size)
         late = {member for member in taken if self.in_vain(member, now)}
         return Cut(
             [member for member in taken if member not in late],
@@ -108,13 +114,14 @@ class Schedule:
         in_flight = len(self.running)
         if in_flight >= self.limits.in_flight:
             return Moment(rows, False, 0.0, 0.0, in_flight, 0.0, 0.0)  # noqa: FBT003 - no other matters
-        more, age, left, total = False, 0.0, math.inf, 0
+        more, age, left, total, size = False, 0.0, math.inf, 0, 0
         busy = self._busy(now)
         for member in self.line.of(kind):
-            total += member.rows
-            if total > self.limits.rows:
-                more, rows = True, total - member.rows
+            size += member.size
+            if total + member.rows > self.limits.rows or (size > self.limits.size and total):
+                more, rows = True, total
                 break
+            total += member.rows
             if in_flight and busy > 0:
                 age = max(age, now - member.queued)
                 left = min(left, member.deadline - now, member.until - now)
@@ -151,7 +158,7 @@ class Schedule:
             return
         self.cost.learn(batch.rows, now - batch.started)
         rows = self.cost.worthwhile(self._rows, _SHORT_SECONDS)
-        self.limits = Limits(rows, self._at_once(self.cost.usual(rows)))
+        self.limits = Limits(rows, self._at_once(self.cost.usual(rows)), size=self._size)
 
     def ended(self, batch: Batch, now: float) -> bool:
         """The engine is done with a batch; whether it was not known to be."""

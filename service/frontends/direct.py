@@ -51,23 +51,28 @@ class DirectInference:
     _inference: Inference | None
     _task: asyncio.Task[None] | None
 
-    def _put(self, request: InferRequest) -> None:
+    def _put(self, request: InferRequest, caller: int = 0) -> None:
         """Ask the data plane; `_settled` hears of the outcome.
+
+        Args:
+            request: what to infer.
+            caller: a number of the connection, where it may have several requests at once.
 
         Raises:
             LupineError: it is refused at once.
         """
         dataplane = self._frontend.dataplane
         if dataplane.prompt:
-            self._inference = dataplane.begin(request, self._settled)  # type: ignore[misc]  # a place of theirs
+            inference = dataplane.begin(request, self._settled, caller)
+            self._inference = inference  # type: ignore[misc]  # a place of theirs
         else:
-            self._start(self._ask(request))
+            self._start(self._ask(request, caller))
 
-    async def _ask(self, request: InferRequest) -> None:
+    async def _ask(self, request: InferRequest, caller: int) -> None:
         """What is loaded has changed: the engine is asked first."""
         outcome: InferResponse | LupineError
         try:
-            outcome = await self._frontend.dataplane.infer(request)
+            outcome = await self._frontend.dataplane.infer(request, caller)
         except LupineError as error:
             outcome = error
         except Exception:  # noqa: BLE001 - a defect of ours is answered as every failure, and logged

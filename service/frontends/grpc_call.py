@@ -128,6 +128,11 @@ class Call:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
+    def caller(self) -> int:
+        """A number of the connection, which may have many calls at once."""
+        return id(self._connection)
+
+    @property
     def timeout(self) -> float | None:
         """Seconds that the client still waits; None: it did not say."""
         return None if self._deadline is None else self._deadline - self._loop.time()

@@ -69,7 +69,7 @@ class Inference:
             message = oip_proto.parse_infer(data)
             exchange.model = message.model_name
             request = oip_proto.decode_request(message, timeout=call.timeout, span=exchange.span)
-            response = await self._dataplane.infer(request)
+            response = await self._dataplane.infer(request, call.caller)
             exchange.version = response.version
             return oip_proto.encode_response(response)
 
@@ -119,7 +119,7 @@ class Inference:
                 request = oip_proto.decode_request(
                     message, timeout=call.timeout, span=exchange.span
                 )
-                await self._dataplane.infer_each(request, answer)
+                await self._dataplane.infer_each(request, answer, call.caller)
         finally:
             self._held.let_go(asked.size)
             grpc_access.write(self._telemetry, call, exchange)

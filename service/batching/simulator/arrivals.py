@@ -56,7 +56,8 @@ def recorded(at: Sequence[float]) -> Arrivals:
         scale = len(one) / (rate * period)
         turns = np.arange(int(np.ceil(seconds / (period * scale))) + 1)
         shift = random.uniform(0.0, period)  # seeds begin at different places of the recording
-        joined = (np.add.outer(turns * period, one).ravel() - shift) * scale
-        return joined[(joined >= 0) & (joined < seconds)]
+        joined: Times = (np.add.outer(turns * period, one).ravel() - shift) * scale
+        inside: Times = joined[(joined >= 0) & (joined < seconds)]
+        return inside
 
     return times

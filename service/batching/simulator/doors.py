@@ -36,13 +36,18 @@ def learned(margin: float = admission.MARGIN) -> Door:
     def door(queue: Queue, member: Member, now: float) -> None:
         if not isinstance(queue, Ours):
             raise TypeError("only the gateway's own schedule can forecast")
-        forecast = queue.schedule.forecast(member.rows, member.priority, now)
+        forecast = queue.schedule.forecast(member.rows, member.priority, now, member.caller)
         promise = Promise(
             deadline=math.inf if member.deadline == math.inf else member.deadline - now,
             slo=member.until - now,
         )
         admission.check(
-            "m", promise, wait=forecast.wait, service=forecast.service, margin=margin
+            "m",
+            promise,
+            wait=forecast.wait,
+            service=forecast.service,
+            least=forecast.least,
+            margin=margin,
         )
 
     return door

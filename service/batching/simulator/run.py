@@ -49,6 +49,8 @@ class Scenario:
         rows: how many a request has, drawn evenly.
         priorities: which a request has, drawn evenly.
         deadline: seconds after which nobody waits.
+        callers: the share of the requests that each sends, numbered from 1; none: all stand for
+            themselves.
         gateways: the share of the requests that each gets.
     """
 
@@ -61,6 +63,7 @@ class Scenario:
     rows: Sequence[int] = (1,)
     priorities: Sequence[int] = (1,)
     deadline: float = math.inf
+    callers: Sequence[float] = ()
     gateways: Sequence[float] = (1.0,)
 
 
@@ -75,6 +78,7 @@ class Ended:
         rows: that it had.
         priority: that it had.
         retry_after: seconds that a refusal named.
+        caller: who sent it.
     """
 
     came: float
@@ -83,6 +87,7 @@ class Ended:
     rows: int
     priority: int
     retry_after: float | None = None
+    caller: int = 0
 
 
 @dataclass(slots=True)
@@ -142,11 +147,12 @@ class _Simulation:
             servable=_MODEL,
             inputs={},
             outputs=(),
-            rows=int(scenario.rows[self.random.integers(len(scenario.rows))]),
+            rows=scenario.rows[int(self.random.integers(len(scenario.rows)))],
             parameters={},
             deadline=now + scenario.deadline,
             until=now + scenario.slo,
-            priority=int(scenario.priorities[self.random.integers(len(scenario.priorities))]),
+            priority=scenario.priorities[int(self.random.integers(len(scenario.priorities)))],
+            caller=self._caller(),
             answer=lambda _: None,
             queued=now,
         )
@@ -162,6 +168,10 @@ class _Simulation:
             self._at(member.deadline, "expires", member)
         # At the end of the turn: what comes at the same moment goes together.
         self._at(now, "looks", gateway)
+
+    def _caller(self) -> int:
+        shares = self.history.scenario.callers
+        return 1 + int(self.random.choice(len(shares), p=shares)) if shares else 0
 
     def _looks(self, gateway: int) -> None:
         queue, now = self.queues[gateway], self.now
@@ -213,7 +223,15 @@ class _Simulation:
     def _end(self, member: Member, fate: Fate, retry_after: float | None = None) -> None:
         del self.open[member]
         self.history.ended.append(
-            Ended(member.queued, self.now, fate, member.rows, member.priority, retry_after)
+            Ended(
+                member.queued,
+                self.now,
+                fate,
+                member.rows,
+                member.priority,
+                retry_after,
+                member.caller,
+            )
         )
         member.close()
 

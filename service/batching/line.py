@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from service.batching.member import Member
@@ -133,15 +133,34 @@ class Line:
             return rows
         return min(rows, math.ceil(turns * self.rows / self.members))
 
-    def take(self, kind: Kind, max_rows: int, max_bytes: float = math.inf) -> list[Member]:
+    def take(
+        self,
+        kind: Kind,
+        max_rows: int,
+        max_bytes: float = math.inf,
+        in_vain: Callable[[Member], bool] = lambda _: False,
+    ) -> tuple[list[Member], list[Member]]:
         """Those of a kind who fit into one batch, off the line; the kind goes to the end.
 
         So do the callers who were served. The first member goes in any case: alone it may have
         more rows than are worthwhile, or more bytes.
+
+        Args:
+            kind: whose turn it is.
+            max_rows: of the batch.
+            max_bytes: of the batch.
+            in_vain: who takes no place in it.
+
+        Returns:
+            the batch, and who stood before its last and waited in vain: they are off the line too.
         """
         taken: list[Member] = []
+        late: list[Member] = []
         rows = size = 0
         for member in self.of(kind):
+            if in_vain(member):
+                late.append(member)
+                continue
             rows += member.rows
             size += member.size
             if (rows > max_rows or size > max_bytes) and taken:
@@ -149,12 +168,14 @@ class Line:
             taken.append(member)
         for member in taken:
             self.leave(member)
+        for member in late:
+            self.leave(member)
         for level in self._levels.values():
             if kind in level:
                 level.move_to_end(kind)
                 if self._callers:
                     _served(level[kind], taken)
-        return taken
+        return taken, late
 
 
 def _in_turn(queue: _Queue) -> Iterator[Member]:

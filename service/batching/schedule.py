@@ -101,13 +101,10 @@ class Schedule:
         decision = release(self._moment(kind, now), self.limits)
         if not isinstance(decision, str):
             return decision
-        taken = self.line.take(kind, self.limits.rows, self.limits.size)
-        late = {member for member in taken if self.in_vain(member, now)}
-        return Cut(
-            [member for member in taken if member not in late],
-            decision,
-            [member for member in taken if member in late],
+        members, late = self.line.take(
+            kind, self.limits.rows, self.limits.size, lambda member: self.in_vain(member, now)
         )
+        return Cut(members, decision, late)
 
     def _moment(self, kind: Kind, now: float) -> Moment:
         rows = min(self.line.rows_of(kind), self.limits.rows)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+import grpc
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from tests.protocol.clients import CALLERS, Answer, Ask, Client, Http, RefusedError
 from tests.protocol.conftest import GatewayOf
@@ -62,6 +64,32 @@ def test_a_failing_run_is_told_as_the_engines_failure(gateway_of: GatewayOf) -> 
     ]
 
 
+def test_a_connection_with_hundreds_of_requests_in_flight_starves_no_other(
+    gateway_of: GatewayOf,
+) -> None:
+    """Who asks once is answered long before them: connections take turns."""
+    message = service_pb2.ModelInferRequest(model_name="sums")
+    message.inputs.add(name="x", datatype="FP32", shape=[1, 3])
+    message.raw_input_contents.append(np.zeros((1, 3), np.float32).tobytes())
+    message.parameters["echo.latency_ms"].int64_param = 50
+    gateway = gateway_of("echo")
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection for each channel
+    with (
+        grpc.insecure_channel(gateway.grpc_address, own) as greedy,
+        grpc.insecure_channel(gateway.grpc_address, own) as calm,
+    ):
+        once = service_pb2_grpc.GRPCInferenceServiceStub(calm)
+        once.ModelInfer(message, timeout=20)
+        ask = service_pb2_grpc.GRPCInferenceServiceStub(greedy).ModelInfer.future
+        calls = [ask(message, timeout=20) for _ in range(400)]
+        while gateway.gateway.dataplane.inflight < 200:
+            time.sleep(0.001)
+        once.ModelInfer(message, timeout=20)
+        assert sum(call.done() for call in calls) < 300
+        for call in calls:
+            assert call.result().outputs
+
+
 @pytest.mark.parametrize("how", ["wire", "parameter"])
 def test_a_deadline_ends_the_wait(client: Client, how: str) -> None:
     """A run that takes longer than the caller will wait is answered at the deadline."""
@@ -81,11 +109,15 @@ def test_a_deadline_ends_the_wait(client: Client, how: str) -> None:
 
 
 def test_the_earlier_of_two_deadlines_wins(client: Client) -> None:
-    """The wire's deadline and the request's parameter both hold."""
+    """The wire's deadline and the request's parameter both hold.
+
+    gRPC's own client makes a millisecond of anything shorter: in that a small model has answered.
+    """
     for deadline_ms, timeout_us in ((0.001, 60_000_000), (60_000.0, 1)):
         ask = Ask(
-            model="rows",
-            inputs={"x": _own_row(1)},
+            model="slow",
+            inputs={"steps": np.array([400_000], np.int64)},
+            parameters={"echo.latency_ms": 400},
             deadline_ms=deadline_ms,
             timeout_us=timeout_us,
         )

@@ -22,7 +22,7 @@ from service.errors import (
     UnavailableError,
 )
 from service.protocol.messages import Parameter, Policy, Servable, Tensor
-from tests.unit.doubles import Outputs, TinyEngine, double, fp32, servable
+from tests.unit.doubles import Outputs, TinyEngine, double, fp32, servable, spec
 
 MODEL = servable(max_batch_size=8)
 
@@ -51,11 +51,22 @@ class Bench:
     """A batcher with a tiny engine in front of it."""
 
     def __init__(
-        self, engine: TinyEngine | None = None, *, in_flight: int = 1, waiting: int = 1000
+        self,
+        engine: TinyEngine | None = None,
+        *,
+        in_flight: int = 1,
+        waiting: int = 1000,
+        max_bytes: float = math.inf,
     ) -> None:
         self.engine = engine or TinyEngine()
         self.log = Log()
-        self.batcher = Batcher(self.engine, self.log, max_in_flight=in_flight, max_waiting=waiting)
+        self.batcher = Batcher(
+            self.engine,
+            self.log,
+            max_in_flight=in_flight,
+            max_waiting=waiting,
+            max_bytes=max_bytes,
+        )
 
     async def ask(
         self,
@@ -167,6 +178,19 @@ async def test_a_batch_has_no_more_rows_than_the_model_takes() -> None:
     assert await outcomes(tasks) == [[[2 * v]] * 3 for v in range(6)]
     assert bench.sizes() == [6, 6, 6]
     assert bench.computed() == sorted(bench.computed())
+
+
+@pytest.mark.parametrize("width", [-1, 5], ids=["open", "fixed"])
+async def test_a_batch_has_no_more_bytes_than_the_settings_allow(width: int) -> None:
+    """Whether the model leaves the shape of a row open or not; it leaves as full."""
+    bench = Bench(max_bytes=3 * 5 * 4 + 3)  # three rows of five floats
+    model = servable(inputs=(spec("x", "FP32", (-1, width)),))
+    asks = [asyncio.create_task(bench.ask(v, model=model, width=5)) for v in range(7)]
+    asks.append(asyncio.create_task(bench.ask(7, rows=4, model=model, width=5)))  # has more itself
+    answers = await outcomes(asks)
+    assert answers == [[[2 * v] * 5] * (4 if v == 7 else 1) for v in range(8)]
+    assert bench.sizes() == [3, 3, 1, 4]
+    assert bench.log.reasons[:2] == ["full", "full"]
 
 
 async def test_several_batches_may_be_in_flight_and_no_more() -> None:

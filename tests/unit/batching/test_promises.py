@@ -40,6 +40,7 @@ class Bench:
         priority: int = 1,
         slo: float = math.inf,
         seconds: float = math.inf,
+        caller: int = 0,
     ) -> Member:
         """A request of equal rows, which are also its name."""
         now = time.monotonic()
@@ -54,6 +55,7 @@ class Bench:
             priority=priority,
             answer=lambda outcome: self.told.setdefault(number, outcome),
             queued=now,
+            caller=caller,
         )
         self.batcher.submit(member)
         return member
@@ -82,6 +84,18 @@ async def test_a_higher_priority_overtakes() -> None:
         bench.submit(number, priority=priority)
     await bench.free()
     assert bench.computed() == [[0], [3, 5, 2, 1], [4]]
+
+
+async def test_connections_take_turns() -> None:
+    """One with many requests in flight holds up no other by more than its turn."""
+    bench = Bench()
+    await bench.busy()
+    for number in range(1, 10):
+        bench.submit(number, caller=77)
+    bench.submit(100, caller=78)
+    bench.submit(200)
+    await bench.free()
+    assert bench.computed()[1] == [1, 100, 200, 2]
 
 
 async def test_what_would_be_later_than_its_slo_is_not_computed() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.batching.simulator.arrivals import Arrivals, bursty, on_off, poisson, recorded
+from service.simulator.arrivals import Arrivals, bursty, on_off, poisson, recorded
 
 RECORDING = np.cumsum(np.random.default_rng(5).exponential(0.3, 200)).tolist()
 ALL = {

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from service.batching.simulator.run import Ended, Fate, History
+from service.simulator.run import Ended, Fate, History
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class Figures:
         refused: of the requests, at once.
         dropped: of the requests, after they had waited.
         late: of the answers, later than the SLO.
+        told: the 99 % quantile of the time until a refusal, by the SLO; 0 where nobody was refused.
         rows: of a batch on average.
         idle: of the engine's time, while somebody waited.
     """
@@ -32,6 +33,7 @@ class Figures:
     refused: float
     dropped: float
     late: float
+    told: float
     rows: float
     idle: float
 
@@ -50,6 +52,7 @@ def figures(history: History) -> Figures:
     )
     asked = sum(one.rows for one in came) / (end - begin)
     latencies = np.array([one.at - one.came for one in came if one.fate is Fate.ANSWERED] or [0.0])
+    told = [one.at - one.came for one in came if one.fate is not Fate.ANSWERED] or [0.0]
     rows = [rows for at, rows in history.batches if begin <= at < end] or [0]
     able = min(scenario.engine.capacity(begin, end), asked)
     return Figures(
@@ -59,6 +62,7 @@ def figures(history: History) -> Figures:
         refused=_share(came, Fate.REFUSED),
         dropped=_share(came, Fate.DROPPED, Fate.EXPIRED),
         late=float(np.mean(latencies > scenario.slo)),
+        told=float(np.quantile(told, 0.99)) / scenario.slo,
         rows=float(np.mean(rows)),
         idle=history.idle / (scenario.engine.instances * scenario.seconds),
     )

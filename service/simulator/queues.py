@@ -16,7 +16,7 @@ import numpy as np
 
 from service.batching.member import Batch, Member
 from service.batching.schedule import Cut, Schedule
-from service.batching.simulator.engine import EngineModel
+from service.simulator.engine import EngineModel
 
 
 class Queue(Protocol):

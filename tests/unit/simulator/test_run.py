@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from service.batching.member import Batch, Member
-from service.batching.simulator import doors
-from service.batching.simulator.arrivals import bursty, on_off, poisson
-from service.batching.simulator.doors import Door
-from service.batching.simulator.engine import EngineModel
-from service.batching.simulator.figures import figures
-from service.batching.simulator.queues import BentoML, FixedDelay, Making, Ours, Queue, WhenFree
-from service.batching.simulator.run import Fate, History, Scenario, run
+from service.simulator import doors
+from service.simulator.arrivals import bursty, on_off, poisson
+from service.simulator.doors import Door
+from service.simulator.engine import EngineModel
+from service.simulator.figures import figures
+from service.simulator.queues import BentoML, FixedDelay, Making, Ours, Queue, WhenFree
+from service.simulator.run import Fate, History, Scenario, run
 
 ENGINE = EngineModel(fixed=0.004, each=0.001, rows=16, instances=2)
 UNEVEN = replace(

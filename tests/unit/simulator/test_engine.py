@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.batching.member import Batch
-from service.batching.simulator.engine import Engine, EngineModel, twice_as_slow
+from service.simulator.engine import Engine, EngineModel, twice_as_slow
 
 
 def engine(model: EngineModel) -> Engine:

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from service import admission
 from service.admission import Promise
 from service.batching.member import Member
-from service.batching.simulator.queues import Ours, Queue
 from service.errors import ShedError
+from service.simulator.queues import Ours, Queue
 
 Door: TypeAlias = Callable[[Queue, Member, float], None]
 """Raises what the member is told if it may not join the queue at that moment."""

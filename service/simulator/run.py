@@ -13,12 +13,12 @@ import numpy as np
 
 from service.batching.member import Batch, Member
 from service.batching.schedule import Cut
-from service.batching.simulator.arrivals import Arrivals, poisson
-from service.batching.simulator.doors import Door
-from service.batching.simulator.engine import Engine, EngineModel
-from service.batching.simulator.queues import Making
 from service.errors import LupineError
 from service.protocol.messages import Servable
+from service.simulator.arrivals import Arrivals, poisson
+from service.simulator.doors import Door
+from service.simulator.engine import Engine, EngineModel
+from service.simulator.queues import Making
 
 _TICK = 1e-4
 """Seconds: a timer cannot tell less apart, and virtual time must get on."""

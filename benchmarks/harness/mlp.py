@@ -15,13 +15,14 @@ _UNITS = (64, 256, 256, 16)
 INPUT, OUTPUT = "x", "y"
 
 
-def repository(folder: Path, *, triton_batches: bool) -> Path:
+def repository(folder: Path, *, triton_batches: bool, policy: str = "gateway") -> Path:
     """A model repository with the one model `mlp`.
 
     Args:
         folder: where to write it.
         triton_batches: whether Triton's own dynamic batching is on, as it is where nobody
             batches in front of it.
+        policy: its `lupine.batching`.
     """
     version = folder / "mlp" / "1"
     version.mkdir(parents=True)
@@ -31,6 +32,7 @@ def repository(folder: Path, *, triton_batches: bool) -> Path:
         'backend: "onnxruntime"\nmax_batch_size: 64\n'
         f'input [ {{ name: "{INPUT}" data_type: TYPE_FP32 dims: [ {_UNITS[0]} ] }} ]\n'
         f'output [ {{ name: "{OUTPUT}" data_type: TYPE_FP32 dims: [ {_UNITS[-1]} ] }} ]\n{batching}'
+        f'parameters {{ key: "lupine.batching" value: {{ string_value: "{policy}" }} }}\n'
     )
     return folder
 

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from service.batching.schedule import Forecast
 from service.errors import DeadlineError, ShedError
 
 MARGIN = 0.8
@@ -109,29 +110,20 @@ class Admission:
         self._all -= 1
 
 
-def check(
-    model: str,
-    promise: Promise,
-    *,
-    wait: float,
-    service: float,
-    least: float,
-    margin: float = MARGIN,
-) -> None:
+def check(model: str, promise: Promise, forecast: Forecast, margin: float = MARGIN) -> None:
     """Refuse at once what could not be answered in time. Pure.
 
     Args:
         model: its name, for the refusal.
         promise: by when the answer is wanted.
-        wait: seconds until the engine would begin with it, as forecast.
-        service: seconds that it will hardly exceed then.
-        least: seconds that it takes at best, even unloaded.
+        forecast: what it would meet.
         margin: of what was promised, the share that the forecast may spend.
 
     Raises:
         DeadlineError: its deadline is shorter than the model takes, even unloaded.
         ShedError: it would be in time but for those ahead.
     """
+    wait, service, least = forecast.wait, forecast.service, forecast.least
     # Not what is usual: a few slow runs, of a cold model or behind a run that was given up, would
     # turn requests away that could have been answered, and nothing faster would be learned.
     if least > promise.deadline:

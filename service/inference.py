@@ -123,11 +123,7 @@ class Inferences:
         return self._answered_draining
 
     async def infer(self, request: InferRequest, caller: int = 0) -> InferResponse:
-        """Answer one inference.
-
-        Args:
-            request: what to infer.
-            caller: as for `begin`.
+        """Answer one inference; `caller` is as for `begin`.
 
         Raises:
             NotFoundError: no such model or version.
@@ -314,13 +310,7 @@ class Inferences:
     ) -> Permit:
         priority = request.priority or servable.policy.priority
         forecast = self._batcher.forecast(servable, rows, priority, caller)
-        admission.check(
-            servable.name,
-            promise,
-            wait=forecast.wait,
-            service=forecast.service,
-            least=forecast.least,
-        )
+        admission.check(servable.name, promise, forecast)
         permit = self._admission.permit(servable.name)
         self._tell_soon()
         return permit

@@ -41,13 +41,6 @@ def learned(margin: float = admission.MARGIN) -> Door:
             deadline=math.inf if member.deadline == math.inf else member.deadline - now,
             slo=member.until - now,
         )
-        admission.check(
-            "m",
-            promise,
-            wait=forecast.wait,
-            service=forecast.service,
-            least=forecast.least,
-            margin=margin,
-        )
+        admission.check("m", promise, forecast, margin)
 
     return door

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.admission import Admission, Promise, check
+from service.batching.schedule import Forecast
 from service.errors import DeadlineError, ShedError
 
 
@@ -105,34 +106,34 @@ def test_a_busy_model_leaves_room_for_another() -> None:
 
 def test_what_nobody_promised_is_never_refused() -> None:
     """It waits as long as it takes."""
-    check("m", Promise(), wait=1e6, service=1.0, least=0.5)
+    check("m", Promise(), Forecast(1e6, 1.0, 0.5))
 
 
 def test_what_would_be_in_time_but_for_the_queue_is_shed() -> None:
     """With the seconds after which asking again makes sense."""
-    check("m", Promise(slo=0.1), wait=0.03, service=0.04, least=0.04)
+    check("m", Promise(slo=0.1), Forecast(0.03, 0.04, 0.04))
     with pytest.raises(ShedError, match=r"its SLO leaves 0.100 s") as refused:
-        check("m", Promise(slo=0.1), wait=3.04, service=0.04, least=0.04)
+        check("m", Promise(slo=0.1), Forecast(3.04, 0.04, 0.04))
     assert refused.value.reason == "late"
     assert refused.value.retry_after == pytest.approx(3.0)
     with pytest.raises(ShedError, match=r"its deadline leaves 0.050 s"):
-        check("m", Promise(deadline=0.05, slo=0.1), wait=0.03, service=0.02, least=0.02)
+        check("m", Promise(deadline=0.05, slo=0.1), Forecast(0.03, 0.02, 0.02))
 
 
 def test_a_deadline_shorter_than_the_model_takes_alone_is_late_whatever_waits() -> None:
     """Asking again would not help: it is not the queue's fault."""
     for wait in (0.0, 1.0):
         with pytest.raises(DeadlineError, match=r"takes 0.200 s unloaded"):
-            check("m", Promise(deadline=0.1), wait=wait, service=0.3, least=0.2)
+            check("m", Promise(deadline=0.1), Forecast(wait, 0.3, 0.2))
 
 
 def test_an_idle_engine_is_never_refused_for_its_slo() -> None:
     """An SLO is no deadline; and nothing is learned of a model that nobody may ask."""
-    check("m", Promise(slo=0.1), wait=0.0, service=0.2, least=0.2)
+    check("m", Promise(slo=0.1), Forecast(0.0, 0.2, 0.2))
 
 
 def test_what_is_only_usually_too_slow_for_a_deadline_is_tried_while_the_engine_is_idle() -> None:
     """Some runs were fast enough, and only by trying can the others be forgotten."""
-    check("m", Promise(deadline=0.1), wait=0.0, service=2.0, least=0.09)
+    check("m", Promise(deadline=0.1), Forecast(0.0, 2.0, 0.09))
     with pytest.raises(ShedError, match=r"its deadline leaves 0.100 s"):
-        check("m", Promise(deadline=0.1), wait=0.01, service=2.0, least=0.09)
+        check("m", Promise(deadline=0.1), Forecast(0.01, 2.0, 0.09))

@@ -56,15 +56,8 @@ def ran(found: Schedule, begun: float, seconds: float, rows: int = 1) -> None:
 
 def admitted(found: Schedule, now: float, deadline: float) -> bool:
     """Whether a request with that deadline is let in."""
-    forecast = found.forecast(1, 1, now)
     try:
-        admission.check(
-            "m",
-            Promise(deadline=deadline),
-            wait=forecast.wait,
-            service=forecast.service,
-            least=forecast.least,
-        )
+        admission.check("m", Promise(deadline=deadline), found.forecast(1, 1, now))
     except DeadlineError:
         return False
     return True

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -121,7 +122,7 @@ class Counted(Ours):
 
     most = 0
 
-    def send(self, members: list[Member], now: float) -> Batch:  # type: ignore[override]
+    def send(self, members: Sequence[Member], now: float) -> Batch:
         """Count them."""
         batch = super().send(members, now)
         self.most = max(self.most, len(self.schedule.running))

@@ -123,16 +123,19 @@ def check(model: str, promise: Promise, forecast: Forecast, margin: float = MARG
         DeadlineError: its deadline is shorter than the model takes, even unloaded.
         ShedError: it would be in time but for those ahead.
     """
-    wait, service, least = forecast.wait, forecast.service, forecast.least
-    # Not what is usual: a few slow runs, of a cold model or behind a run that was given up, would
-    # turn requests away that could have been answered, and nothing faster would be learned.
-    if least > promise.deadline:
+    wait, service = forecast.wait, forecast.service
+    allowed = margin * min(promise.deadline, promise.slo)
+    late = bool(wait) and wait + service > allowed
+    # Who could be served now is judged by the fastest run, not by what is usual: a few slow ones,
+    # of a cold model or behind a run that was given up, would turn requests away that could have
+    # been answered, and nothing faster would be learned.
+    alone = max(forecast.least, forecast.alone if late else 0.0)
+    if alone > promise.deadline:
         raise DeadlineError(
             f"the deadline is in {max(promise.deadline, 0.0):.3f} s, "
-            f"model {model!r} takes {least:.3f} s unloaded"
+            f"model {model!r} takes {alone:.3f} s unloaded"
         )
-    allowed = margin * min(promise.deadline, promise.slo)
-    if wait and wait + service > allowed:
+    if late:
         kind = "deadline" if promise.deadline <= promise.slo else "SLO"
         raise ShedError(
             f"model {model!r} is busy: the answer would take {wait + service:.3f} s, its {kind} "

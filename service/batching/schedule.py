@@ -26,11 +26,13 @@ class Forecast:
         wait: until the engine begins with it.
         service: from then to its answer, hardly more.
         least: no run of it was faster, of the last ones.
+        alone: what its own rows usually take, with no others.
     """
 
     wait: float = 0.0
     service: float = 0.0
     least: float = 0.0
+    alone: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Schedule:
 
     def forecast(self, rows: int, priority: int, now: float, caller: int = 0) -> Forecast:
         """What a request of so many rows, by this caller, would meet if it joined now."""
-        wait, least = 0.0, self.cost.least(rows)
+        wait, least, alone = 0.0, self.cost.least(rows), self.cost.usual(rows)
         if len(self.running) >= self._instances:
             wait = sum(self._left(batch, now) for batch in self.running) / self._instances
         if self.line.members:
@@ -89,7 +91,7 @@ class Schedule:
             # Whole batches go first; by its turn, its own will have filled up behind it.
             wait += self.cost.usual(full) * (ahead // full) / self._instances
             rows = max(rows, full)
-        return Forecast(wait, self.cost.seconds(rows), least)
+        return Forecast(wait, self.cost.seconds(rows), least, alone)
 
     # ------------------------------------------------------------------ who leaves
 

@@ -137,3 +137,12 @@ def test_what_is_only_usually_too_slow_for_a_deadline_is_tried_while_the_engine_
     check("m", Promise(deadline=0.1), Forecast(0.0, 2.0, 0.09))
     with pytest.raises(ShedError, match=r"its deadline leaves 0.100 s"):
         check("m", Promise(deadline=0.1), Forecast(0.01, 2.0, 0.09))
+
+
+def test_who_cannot_be_served_now_is_told_whether_the_queue_is_to_blame() -> None:
+    """By what it usually takes alone: asking again helps only where that is in time."""
+    with pytest.raises(DeadlineError, match=r"takes 0.120 s unloaded"):
+        check("m", Promise(deadline=0.1), Forecast(0.01, 0.5, 0.0, alone=0.12))
+    with pytest.raises(ShedError, match=r"its deadline leaves 0.100 s"):
+        check("m", Promise(deadline=0.1), Forecast(0.01, 0.5, 0.0, alone=0.08))
+    check("m", Promise(deadline=0.1), Forecast(0.0, 0.5, 0.0, alone=0.12))

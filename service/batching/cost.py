@@ -39,15 +39,17 @@ class CostCurve:
         self._slope = 0.0  # seconds for each row, beyond the largest size
         self._mean = self._high = 1.0  # times the middle
 
-    def learn(self, rows: int, seconds: float) -> None:
-        """A run has ended."""
+    def learn(self, rows: int, seconds: float) -> bool:
+        """A run has ended. Returns whether the curve has changed: not every run is worth it."""
         of_its_size = self._seen.get(rows.bit_length())
         if of_its_size is None:
             of_its_size = self._seen[rows.bit_length()] = _Size()
         self._learned += 1
         of_its_size.add(rows, seconds, self._learned)
-        if self._learned <= _SAMPLES or not self._learned % _STRIDE:
+        changed = self._learned <= _SAMPLES or not self._learned % _STRIDE
+        if changed:
             self._settle()  # what so many runs have said, one more hardly changes
+        return changed
 
     def _settle(self) -> None:
         self._seen = {key: size for key, size in self._seen.items() if size.fresh(self._learned)}

@@ -150,12 +150,12 @@ class Queue:
         batch.task.add_done_callback(lambda _: self._over(batch))
 
     def _over(self, batch: Batch) -> None:
-        self._ended(batch)
+        self._ended(batch, time.monotonic())
         batch.task = None  # it holds the batch
 
-    def _ended(self, batch: Batch) -> None:
+    def _ended(self, batch: Batch, now: float) -> None:
         """The engine is done with it; again does nothing."""
-        if self._schedule.ended(batch, time.monotonic()) and self._schedule.line.members:
+        if self._schedule.ended(batch, now) and self._schedule.line.members:
             self._pump_soon()
 
     async def _run(self, batch: Batch, released: str) -> None:
@@ -165,11 +165,12 @@ class Queue:
             return
         answered = await self._attempt(members, released)
         if answered is not None:
-            self._schedule.learn(batch, time.monotonic())
+            now = time.monotonic()
             # Before anybody is told: who hears of it may ask again at once, and finds it idle.
-            self._ended(batch)
+            self._ended(batch, now)
             for member, part in zip(members, answered, strict=True):
                 member.settle(part)
+            self._schedule.learn(batch, now)  # nobody waits for it
 
     async def _attempt(self, members: Sequence[Member], released: str) -> list[Outputs] | None:
         """The outputs of each; None: they have been told what failed, or tried apart."""

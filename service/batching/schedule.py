@@ -152,10 +152,11 @@ class Schedule:
         return batch
 
     def learn(self, batch: Batch, now: float) -> None:
-        """The engine has answered a batch that is still running."""
+        """The engine answered a batch, at this time."""
         if batch.started is None:  # it overtook another, and tells nothing
             return
-        self.cost.learn(batch.rows, now - batch.started)
+        if not self.cost.learn(batch.rows, now - batch.started):
+            return
         rows = self.cost.worthwhile(self._rows, _SHORT_SECONDS)
         self.limits = Limits(rows, self._at_once(self.cost.usual(rows)), size=self._size)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.batching.batcher import Batcher
-from service.batching.member import Member
+from service.batching.member import Batch, Member
 from service.errors import DeadlineError, LupineError, ShedError
 from service.protocol.messages import Policy, Servable, Tensor
 from service.telemetry import Telemetry
@@ -235,10 +235,10 @@ async def test_a_slow_model_that_gains_nothing_is_given_small_batches() -> None:
     """Its rows take as long in company: nobody waits for a stranger's."""
     bench = Bench(in_flight=1)
     model = servable(max_batch_size=64, policy=Policy())
-    queue_of_rows = bench.batcher._queue(model)
+    schedule = bench.batcher._queue(model)._schedule
     for rows in (1, 2, 4, 8, 16):
         for _ in range(8):
-            queue_of_rows._schedule.cost.learn(rows, 0.01 * rows)
+            schedule.learn(Batch((), rows, started=0.0), now=0.01 * rows)
     await bench.busy()
     bench.engine.open.set()
     bench.submit(100, model=model)

@@ -7,24 +7,19 @@ machine whose speed drifts favours nobody.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich.progress import Progress
-
-from benchmarks.harness import mlp, scale, wrk
+from benchmarks.harness import mlp, scale, turns, wrk
 from benchmarks.harness.gateway import gateway
 from benchmarks.harness.record import Evidence, spread
-from benchmarks.harness.wrk import Load
+from benchmarks.harness.turns import Loads
 
 CONNECTIONS = (1, 16, 64, 256)
 POLICIES = ("gateway", "triton", "off")
 ROUNDS = 3
 SECONDS = 3
 _PATH = "/v2/models/mlp/infer"
-
-Loads = Mapping[tuple[str, int], list[Load]]
 
 
 def main() -> int:
@@ -41,25 +36,11 @@ def main() -> int:
             )
             running = gateway("--repository", str(models), "--workers", "2")
             urls[policy] = stack.enter_context(running).url + _PATH
-        loads = _measure(urls, request)
+        loads = turns.measure(
+            urls, request, CONNECTIONS, rounds=scale.times(ROUNDS), seconds=SECONDS
+        )
     _report(evidence, loads)
     return evidence.finish()
-
-
-def _measure(urls: Mapping[str, str], request: Path) -> Loads:
-    loads: dict[tuple[str, int], list[Load]] = {}
-    for url in urls.values():
-        wrk.run(url, request, connections=64, seconds=3)  # warm
-    rounds = scale.times(ROUNDS)
-    with Progress() as progress:
-        task = progress.add_task("wrk", total=rounds * len(CONNECTIONS) * len(urls))
-        for _ in range(rounds):
-            for connections in CONNECTIONS:
-                for policy, url in urls.items():
-                    load = wrk.run(url, request, connections=connections, seconds=SECONDS)
-                    loads.setdefault((policy, connections), []).append(load)
-                    progress.advance(task)
-    return loads
 
 
 def _report(evidence: Evidence, loads: Loads) -> None:
@@ -73,8 +54,4 @@ def _report(evidence: Evidence, loads: Loads) -> None:
             f"p99 {spread([run.p99 for run in runs], 2)} ms, "
             f"rate ÷ gateway {spread(ratios, 2)}",
         )
-        evidence.raw[f"{policy}, {connections}"] = [
-            {"rate": run.rate, "p50_ms": run.p50, "p99_ms": run.p99} for run in runs
-        ]
-        if failed := sum(run.failed for run in runs):
-            evidence.fault(f"{policy}, {connections} connections: {failed} requests failed")
+        turns.keep(evidence, f"{policy}, {connections}", runs)

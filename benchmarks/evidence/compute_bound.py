@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 from rich.progress import Progress
 
-from benchmarks.harness import scale, wrk
+from benchmarks.harness import scale, turns, wrk
 from benchmarks.harness.gateway import ROOT, gateway
 from benchmarks.harness.record import Evidence, spread
 from benchmarks.harness.triton import triton
@@ -83,11 +83,7 @@ def _report(evidence: Evidence, loads: dict[str, list[Load]]) -> None:
             f"p50 {spread([run.p50 for run in runs], 0)} ms, "
             f"p99 {spread([run.p99 for run in runs], 0)} ms",
         )
-        evidence.raw[name] = [
-            {"rate": run.rate, "p50_ms": run.p50, "p99_ms": run.p99} for run in runs
-        ]
-        if failed := sum(run.failed for run in runs):
-            evidence.fault(f"{name}: {failed} requests failed")
+        turns.keep(evidence, name, runs)
     pairs = zip(loads[_OURS], loads[_DIRECT], strict=True)
     ratios = [ours.rate / base.rate for ours, base in pairs]
     evidence.add(

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from rich.progress import Progress
 
-from benchmarks.harness import mlp, scale, wrk
+from benchmarks.harness import mlp, scale, turns, wrk
 from benchmarks.harness.gateway import gateway
 from benchmarks.harness.record import Evidence, spread
 from benchmarks.harness.triton import triton
+from benchmarks.harness.turns import Loads
 from benchmarks.harness.wrk import Load
 
 CONNECTIONS = (1, 16, 64, 256, 2000)
@@ -29,8 +29,6 @@ _RATE = {16: 0.65, 64: 0.75, 256: 0.9, 2000: 1.0}  # of direct, at least
 _P99 = {16: 1.6, 64: 1.3, 256: 1.3, 2000: 1.3}  # times direct, at most
 _P50 = {1: 1.8}
 _ONNX_RATE = {256: 1.0}
-
-Loads = Mapping[tuple[str, int], list[Load]]
 
 
 def main() -> int:
@@ -54,26 +52,16 @@ def main() -> int:
                 _OURS: two.url,
                 _ONNX: onnx.url,
             }
-            loads = _measure({name: url + _PATH for name, url in targets.items()}, request)
+            loads = turns.measure(
+                {name: url + _PATH for name, url in targets.items()},
+                request,
+                CONNECTIONS,
+                rounds=scale.times(ROUNDS),
+                seconds=SECONDS,
+            )
     _report(evidence, loads)
     _judge(evidence, loads)
     return evidence.finish()
-
-
-def _measure(targets: Mapping[str, str], request: Path) -> Loads:
-    loads: dict[tuple[str, int], list[Load]] = {}
-    for url in targets.values():
-        wrk.run(url, request, connections=64, seconds=3)  # warm
-    rounds = scale.times(ROUNDS)
-    with Progress() as progress:
-        task = progress.add_task("wrk", total=rounds * len(CONNECTIONS) * len(targets))
-        for _ in range(rounds):
-            for connections in CONNECTIONS:
-                for name, url in targets.items():
-                    load = wrk.run(url, request, connections=connections, seconds=SECONDS)
-                    loads.setdefault((name, connections), []).append(load)
-                    progress.advance(task)
-    return loads
 
 
 def _ratios(loads: Loads, name: str, connections: int, of: Callable[[Load], float]) -> list[float]:
@@ -90,11 +78,7 @@ def _report(evidence: Evidence, loads: Loads) -> None:
             f"p50 {spread([run.p50 for run in runs], 2)} ms, "
             f"p99 {spread([run.p99 for run in runs], 2)} ms",
         )
-        evidence.raw[f"{name}, {connections}"] = [
-            {"rate": run.rate, "p50_ms": run.p50, "p99_ms": run.p99} for run in runs
-        ]
-        if failed := sum(run.failed for run in runs):
-            evidence.fault(f"{name}, {connections} connections: {failed} requests failed")
+        turns.keep(evidence, f"{name}, {connections}", runs)
 
 
 def _judge(evidence: Evidence, loads: Loads) -> None:

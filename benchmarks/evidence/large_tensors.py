@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from rich.progress import Progress
 
-from benchmarks.harness import wrk
+from benchmarks.harness import turns, wrk
 from benchmarks.harness.gateway import gateway
 from benchmarks.harness.record import Evidence, spread
 from benchmarks.harness.triton import triton
@@ -90,11 +90,7 @@ def _report(evidence: Evidence, loads: dict[tuple[str, int], list[wrk.Load]]) ->
             f"{spread([run.rate for run in runs], 0)} requests/s, "
             f"p99 {spread([run.p99 for run in runs], 1)} ms, rate ÷ direct {spread(ratios, 2)}",
         )
-        evidence.raw[f"{name}, {side}"] = [
-            {"rate": run.rate, "p50_ms": run.p50, "p99_ms": run.p99} for run in runs
-        ]
-        if failed := sum(run.failed for run in runs):
-            evidence.fault(f"{name}, {side} x {side}: {failed} requests failed")
+        turns.keep(evidence, f"{name}, {side}", runs)
     for side in SIDES:
         gains = [
             ours.rate / other.rate

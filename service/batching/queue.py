@@ -64,9 +64,10 @@ class Queue:
             rows = max(1, int(min(rows, shared.max_bytes // row)))
         self._schedule = Schedule(
             rows=rows,
-            instances=max(1, round(servable.instances / shared.workers)),
+            instances=servable.instances,
             in_flight=shared.max_in_flight,
             size=shared.max_bytes if self._weighs else math.inf,
+            workers=shared.workers,
         )
         self._pump_due = False
         self._timer: asyncio.TimerHandle | None = None

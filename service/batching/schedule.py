@@ -26,7 +26,7 @@ class Forecast:
         wait: until the engine begins with it.
         service: from then to its answer, hardly more.
         least: no run of it was faster, of the last ones.
-        alone: what its own rows usually take, with no others.
+        alone: what its own rows usually take, with no others; 0 too where it need not wait.
     """
 
     wait: float = 0.0
@@ -55,20 +55,27 @@ class Schedule:
 
     Args:
         rows: that the model takes at most in a batch.
-        instances: of the engine, this worker's part. What it sent beyond it would wait there behind
+        instances: of the engine. What a worker sent beyond its part of them would wait there behind
             the batches of other workers, and nobody could tell how long.
         in_flight: batches that may be in the engine, at most.
         size: bytes of a batch's inputs, at most.
+        workers: how many share the engine, each with a schedule of its own.
     """
 
     def __init__(
-        self, *, rows: int, instances: int, in_flight: int, size: float = math.inf
+        self,
+        *,
+        rows: int,
+        instances: int,
+        in_flight: int,
+        size: float = math.inf,
+        workers: int = 1,
     ) -> None:
         self.cost = CostCurve()  # of a run, from when the engine begins with it
         self.line = Line()
         self.running: dict[Batch, None] = {}  # in the order in which they were sent
         self._rows = rows
-        self._instances = instances
+        self._instances = max(1, round(instances / workers))
         self._in_flight = in_flight
         self._size = size
         self.limits = Limits(rows, self._at_once(0.0), size=size)
@@ -82,7 +89,7 @@ class Schedule:
 
     def forecast(self, rows: int, priority: int, now: float, caller: int = 0) -> Forecast:
         """What a request of so many rows, by this caller, would meet if it joined now."""
-        wait, least, alone = 0.0, self.cost.least(rows), self.cost.usual(rows)
+        wait, own = 0.0, rows
         if len(self.running) >= self._instances:
             wait = sum(self._left(batch, now) for batch in self.running) / self._instances
         if self.line.members:
@@ -91,7 +98,12 @@ class Schedule:
             # Whole batches go first; by its turn, its own will have filled up behind it.
             wait += self.cost.usual(full) * (ahead // full) / self._instances
             rows = max(rows, full)
-        return Forecast(wait, self.cost.seconds(rows), least, alone)
+        return Forecast(
+            wait,
+            self.cost.seconds(rows),
+            self.cost.least(own),
+            self.cost.usual(own) if wait else 0.0,  # asked for each request, and seldom needed
+        )
 
     # ------------------------------------------------------------------ who leaves
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -37,10 +36,7 @@ def learned(margin: float = admission.MARGIN) -> Door:
         if not isinstance(queue, Ours):
             raise TypeError("only the gateway's own schedule can forecast")
         forecast = queue.schedule.forecast(member.rows, member.priority, now, member.caller)
-        promise = Promise(
-            deadline=math.inf if member.deadline == math.inf else member.deadline - now,
-            slo=member.until - now,
-        )
+        promise = Promise(deadline=member.deadline - now, slo=member.until - now)
         admission.check("m", promise, forecast, margin)
 
     return door

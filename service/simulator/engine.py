@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -111,8 +111,3 @@ class Engine:
             elif now < at < now + took:
                 took += seconds
         return float(took)
-
-
-def twice_as_slow(model: EngineModel, at: float) -> EngineModel:
-    """The same, with a drift."""
-    return replace(model, drift=(at, 2.0))

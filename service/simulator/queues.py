@@ -54,8 +54,9 @@ class Ours:
     """The schedule that the gateway uses."""
 
     def __init__(self, model: EngineModel, gateways: int = 1, in_flight: int = 4) -> None:
-        instances = max(1, round(model.instances / gateways))  # as `queue.py` does
-        self.schedule = Schedule(rows=model.rows, instances=instances, in_flight=in_flight)
+        self.schedule = Schedule(
+            rows=model.rows, instances=model.instances, in_flight=in_flight, workers=gateways
+        )
         self.inside = 0
 
     @property

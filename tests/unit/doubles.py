@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from service.batching.member import Member
 from service.errors import NotFoundError
 from service.protocol.concat import concat
 from service.protocol.datatypes import Datatype
@@ -72,6 +73,23 @@ def snapshot(*servables: Servable, index: Sequence[ModelState] = ()) -> Snapshot
         found.setdefault(item.name, {})[item.version] = item
     ready = [ModelState(name=s.name, version=s.version, state="READY") for s in servables]
     return Snapshot(index=(*ready, *index), servables=found)
+
+
+_MODEL = servable()
+
+
+def member(rows: int, **more: Any) -> Member:
+    """Somebody who waits for the default servable; whoever answers it is not heard."""
+    given: dict[str, Any] = {"deadline": 1.0, "kind": "k", **more}
+    return Member(
+        servable=_MODEL,
+        inputs={},
+        outputs=("y",),
+        rows=rows,
+        parameters={},
+        answer=lambda _: None,
+        **given,
+    )
 
 
 class LocalGeneration:

@@ -5,28 +5,14 @@ from hypothesis import strategies as st
 
 from service.batching.line import Line
 from service.batching.member import Member
-from tests.unit.doubles import servable
-
-MODEL = servable()
+from tests.unit import doubles
 
 
 def member(
     kind: str = "a", rows: int = 1, priority: int = 1, caller: int = 0, size: int = 0
 ) -> Member:
     """Somebody who waits."""
-    return Member(
-        servable=MODEL,
-        inputs={},
-        outputs=("y",),
-        rows=rows,
-        parameters={},
-        deadline=1.0,
-        answer=lambda _: None,
-        priority=priority,
-        kind=kind,
-        caller=caller,
-        size=size,
-    )
+    return doubles.member(rows, kind=kind, priority=priority, caller=caller, size=size)
 
 
 def line(*members: Member) -> Line:

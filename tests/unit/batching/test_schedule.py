@@ -10,28 +10,15 @@ from service.batching.member import Member
 from service.batching.policy import FULL, IDLE_ENGINE
 from service.batching.schedule import Cut, Schedule
 from service.errors import DeadlineError
-from tests.unit.doubles import servable
-
-MODEL = servable()
+from tests.unit import doubles
 
 
 def member(
     at: float = 0.0, rows: int = 1, *, slo: float = math.inf, size: int = 0, caller: int = 0
 ) -> Member:
     """A request that came at that moment."""
-    return Member(
-        servable=MODEL,
-        inputs={},
-        outputs=("y",),
-        rows=rows,
-        parameters={},
-        deadline=at + 2 * slo,
-        until=at + slo,
-        answer=lambda _: None,
-        queued=at,
-        size=size,
-        caller=caller,
-        kind="k",
+    return doubles.member(
+        rows, deadline=at + 2 * slo, until=at + slo, queued=at, size=size, caller=caller
     )
 
 

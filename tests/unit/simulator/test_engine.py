@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from service.batching.member import Batch
-from service.simulator.engine import Engine, EngineModel, twice_as_slow
+from service.simulator.engine import Engine, EngineModel
 
 
 def engine(model: EngineModel) -> Engine:
@@ -39,7 +41,7 @@ def test_a_drift_halves_the_capacity_from_then_on() -> None:
     """Stalls take away what they last."""
     model = EngineModel(fixed=0.0, each=0.01, rows=4, instances=2)
     assert model.capacity(0.0, 10.0) == pytest.approx(200)
-    slower = twice_as_slow(model, 5.0)
+    slower = replace(model, drift=(5.0, 2.0))
     assert slower.capacity(0.0, 10.0) == pytest.approx(150)
     assert slower.capacity(5.0, 10.0) == pytest.approx(100)
     assert engine(slower).seconds(1, 5.0) > 1.2 * engine(model).seconds(1, 5.0)

@@ -46,9 +46,22 @@ Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    """A gateway that serves our own models, in process."""
-    with gateway("--engine", "onnx", "--workers", "1") as started:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A gateway that serves `digits`, in process; its SLO too is one that a busy machine keeps.
+
+    A request that a stall of the machine makes later than the SLO is refused, and has failed.
+    """
+    repository = tmp_path_factory.mktemp("patient")
+    shutil.copytree(ROOT / "triton_repo" / "digits", repository / "digits")
+    config = repository / "digits" / "config.pbtxt"
+    text, changed = re.subn(
+        r'(lupine\.slo_p99_ms"\s*value \{\s*string_value: )"\d+"',
+        rf'\1"{PATIENT}"',
+        config.read_text(),
+    )
+    assert changed == 1
+    config.write_text(text)
+    with gateway("--engine", "onnx", "--workers", "1", "--repository", str(repository)) as started:
         yield started
 
 

@@ -48,6 +48,7 @@ class Bench:
         tasks = [self.ask(0)]
         await asyncio.sleep(0.01)
         tasks += [self.ask(number, rows, span=span) for number, rows, span in waiting]
+        await asyncio.sleep(0)  # they wait from now on, however late the timer below was set
         await asyncio.sleep(0.01)
         self.engine.open.set()
         return list(await asyncio.gather(*tasks, return_exceptions=True))

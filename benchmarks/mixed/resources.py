@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -47,12 +48,26 @@ class Series:
         )
 
 
-async def watch(processes: Mapping[str, Series], every: float) -> None:
-    """Sample until it is cancelled."""
-    while True:
-        for series in processes.values():
-            series.sample()
-        await asyncio.sleep(every)
+@asynccontextmanager
+async def watching(
+    processes: Mapping[str, psutil.Process], every: float
+) -> AsyncIterator[Mapping[str, Series]]:
+    """Sample each of the processes, every so many seconds, while the block runs."""
+    watched = {name: Series(process) for name, process in processes.items()}
+
+    async def watch() -> None:
+        while True:
+            for series in watched.values():
+                series.sample()
+            await asyncio.sleep(every)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield watched
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def growth(times: Sequence[float], values: Sequence[float]) -> float:

@@ -64,12 +64,15 @@ class Bench:
         """An engine that has just been given a run, and does not finish it."""
         self.engine.open.clear()
         self.submit(0)
+        while not self.engine.running:
+            await asyncio.sleep(0)
         await asyncio.sleep(seconds)
 
     async def free(self) -> None:
         """It finishes, and all that follows."""
         self.engine.open.set()
-        await asyncio.sleep(0.05)
+        while not all(queue.idle for queue in self.batcher._queues.values()):
+            await asyncio.sleep(0.001)
 
     def computed(self) -> list[list[float]]:
         """The rows of each run."""
@@ -118,8 +121,8 @@ async def test_an_slo_that_the_model_cannot_keep_is_no_reason_to_refuse_everybod
     bench = Bench()
     for number in range(1, 4):
         bench.engine.open.clear()
-        bench.submit(number, slo=0.01)
-        await asyncio.sleep(0.03)
+        bench.submit(number, slo=0.1)
+        await asyncio.sleep(0.12)
         await bench.free()
     assert bench.computed() == [[1], [2], [3]]
     assert not any(isinstance(outcome, LupineError) for outcome in bench.told.values())
@@ -129,11 +132,11 @@ async def test_a_deadline_is_told_while_the_engine_works() -> None:
     """In the queue and in the engine; a run that nobody waits for is given up."""
     bench = Bench()
     bench.engine.open.clear()
-    bench.submit(1, seconds=0.02)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    bench.submit(1, seconds=0.3)
+    while not bench.engine.running:
+        await asyncio.sleep(0)
     bench.submit(2, seconds=0.02)
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(0.35)
     for number, where in ((1, "was computed"), (2, "waited its turn")):
         outcome = bench.told[number]
         assert isinstance(outcome, DeadlineError)

@@ -46,7 +46,7 @@ class Bench:
         """The answers to these, of which none leaves before the engine is done with another."""
         self.engine.open.clear()
         tasks = [self.ask(0)]
-        while not self.engine.running:
+        while not self.engine.running:  # noqa: ASYNC110 - it sets no event
             await asyncio.sleep(0)
         tasks += [self.ask(number, rows, span=span) for number, rows, span in waiting]
         await asyncio.sleep(0)  # they wait from now on, however late the timer below was set

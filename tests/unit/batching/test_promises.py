@@ -64,14 +64,14 @@ class Bench:
         """An engine that has just been given a run, and does not finish it."""
         self.engine.open.clear()
         self.submit(0)
-        while not self.engine.running:
+        while not self.engine.running:  # noqa: ASYNC110 - it sets no event
             await asyncio.sleep(0)
         await asyncio.sleep(seconds)
 
     async def free(self) -> None:
         """It finishes, and all that follows."""
         self.engine.open.set()
-        while not all(queue.idle for queue in self.batcher._queues.values()):
+        while not all(queue.idle for queue in self.batcher._queues.values()):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
     def computed(self) -> list[list[float]]:
@@ -133,7 +133,7 @@ async def test_a_deadline_is_told_while_the_engine_works() -> None:
     bench = Bench()
     bench.engine.open.clear()
     bench.submit(1, seconds=0.3)
-    while not bench.engine.running:
+    while not bench.engine.running:  # noqa: ASYNC110 - the same
         await asyncio.sleep(0)
     bench.submit(2, seconds=0.02)
     await asyncio.sleep(0.35)

@@ -2,7 +2,9 @@
 
 An engine that is idle gets what there is at once: nobody waits for company. While it is busy, what
 arrives gathers, because a larger batch is cheaper for each of its rows; the next batch leaves just
-before the engine is done with the last one, or earlier where a promise would be broken.
+before the engine is done with the last one, or earlier where a promise would be broken. Where a run
+is about as short as a timer can tell, it leaves when the engine is done: a batch costs more than
+the engine's pause. Only one that is full goes ahead of that.
 """
 
 from __future__ import annotations
@@ -24,14 +26,20 @@ class Limits:
     Args:
         rows: of one batch.
         in_flight: batches that the engine may have at once.
+        eager: of which this many may have left before they were full.
         age: seconds that a request is held back at most while a batch may leave.
         size: bytes of the inputs of one batch; a single request may have more.
     """
 
     rows: int
     in_flight: int
+    eager: int
     age: float = 0.05
     size: float = math.inf
+
+    def shut(self, in_flight: int, *, full: bool) -> bool:
+        """Whether the engine has too many batches already to be given another one."""
+        return in_flight >= (self.in_flight if full else self.eager)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +67,10 @@ class Moment:
 
 def release(moment: Moment, limits: Limits) -> str | float:
     """The reason to cut a batch now, or the seconds to wait; infinite: until something happens."""
-    if moment.in_flight >= limits.in_flight:
+    full = moment.more or moment.rows >= limits.rows
+    if limits.shut(moment.in_flight, full=full):
         return math.inf
-    if moment.more or moment.rows >= limits.rows:
+    if full:
         return FULL
     idle_in = moment.busy - LEAD
     if moment.in_flight == 0 or idle_in <= 0:

@@ -7,15 +7,17 @@ neither.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from service.batching.cost import CostCurve
 from service.batching.line import Kind, Line
 from service.batching.member import Batch, Member
-from service.batching.policy import Limits, Moment, release
+from service.batching.policy import LEAD, Limits, Moment, release
 
 _SHORT_SECONDS = 0.005
+_RECENT = 8  # batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class Schedule:
         self._instances = max(1, round(instances / workers))
         self._in_flight = in_flight
         self._size = size
-        self.limits = Limits(rows, self._at_once(0.0), size=size)
+        self._recent: deque[int] = deque([0], maxlen=_RECENT)  # rows of the last batches
+        self.limits = self._limits(rows)
 
     @property
     def idle(self) -> bool:
@@ -95,9 +98,10 @@ class Schedule:
         if self.line.members:
             ahead = self.line.rows_ahead(priority, caller)
             full = self.limits.rows
-            # Whole batches go first; by its turn, its own will have filled up behind it.
             wait += self.cost.usual(full) * (ahead // full) / self._instances
-            rows = max(rows, full)
+            # Whole batches go first. By its turn, its own will have filled up behind it, as far as
+            # others did.
+            rows = max(rows, min(full, max(ahead % full + rows, *self._recent)))
         return Forecast(
             wait,
             self.cost.seconds(rows),
@@ -123,7 +127,8 @@ class Schedule:
     def _moment(self, kind: Kind, now: float) -> Moment:
         rows = min(self.line.rows_of(kind), self.limits.rows)
         in_flight = len(self.running)
-        if in_flight >= self.limits.in_flight:
+        full = rows == self.limits.rows or self.limits.size < math.inf  # in bytes it might be
+        if self.limits.shut(in_flight, full=full):
             return Moment(rows, False, 0.0, 0.0, in_flight, 0.0, 0.0)  # noqa: FBT003 - no other matters
         more, age, left, total, size = False, 0.0, math.inf, 0, 0
         busy = self._busy(now)
@@ -161,6 +166,7 @@ class Schedule:
         for member in members:
             member.batch = batch
         self.running[batch] = None
+        self._recent.append(batch.rows)
         return batch
 
     def learn(self, batch: Batch, now: float) -> None:
@@ -169,8 +175,7 @@ class Schedule:
             return
         if not self.cost.learn(batch.rows, now - batch.started):
             return
-        rows = self.cost.worthwhile(self._rows, _SHORT_SECONDS)
-        self.limits = Limits(rows, self._at_once(self.cost.usual(rows)), size=self._size)
+        self.limits = self._limits(self.cost.worthwhile(self._rows, _SHORT_SECONDS))
 
     def ended(self, batch: Batch, now: float) -> bool:
         """The engine is done with a batch; whether it was not known to be."""
@@ -195,11 +200,13 @@ class Schedule:
             return 0.0
         return min(self._left(batch, now) for batch in begun)
 
-    def _at_once(self, seconds: float) -> int:
-        """Batches that the engine may have, when each takes it so long.
+    def _limits(self, rows: int) -> Limits:
+        """For batches of so many rows.
 
         While a short one is answered and the next is cut and sent, an engine without another
         would be idle for much of its time.
         """
-        wanted = self._instances + (1 if seconds < _SHORT_SECONDS else 0)
-        return min(wanted, self._in_flight)
+        seconds = self.cost.usual(rows)
+        most = min(self._instances + (seconds < _SHORT_SECONDS), self._in_flight)
+        eager = min(self._instances + (2 * LEAD <= seconds < _SHORT_SECONDS), most)
+        return Limits(rows, most, eager, size=self._size)

@@ -18,7 +18,7 @@ from service.batching.policy import (
     release,
 )
 
-LIMITS = Limits(rows=8, in_flight=2, age=0.05)
+LIMITS = Limits(rows=8, in_flight=3, eager=2, age=0.05)
 
 
 def at(**more: float) -> Moment:
@@ -36,7 +36,13 @@ def test_an_idle_engine_gets_what_there_is_at_once(rows: int) -> None:
 
 def test_an_engine_that_has_all_it_may_have_gets_nothing_more() -> None:
     """However full, old or urgent: only the end of a batch changes that."""
-    assert release(at(rows=8, age=9.0, left=0.0, in_flight=2), LIMITS) == math.inf
+    assert release(at(rows=8, age=9.0, left=0.0, in_flight=3), LIMITS) == math.inf
+
+
+def test_only_a_full_batch_goes_ahead_of_a_busy_engine_s_next() -> None:
+    """One more is ready when the engine is; what is not full yet still gathers."""
+    assert release(at(rows=7, age=9.0, left=0.0, in_flight=2), LIMITS) == math.inf
+    assert release(at(rows=8, in_flight=2), LIMITS) == FULL
 
 
 def test_a_full_batch_waits_for_no_company() -> None:
@@ -73,7 +79,7 @@ NUMBERS = st.floats(0, 10)
 
 @given(
     st.integers(1, 8), st.booleans(), NUMBERS, st.floats(-10, 10) | st.just(math.inf),
-    st.integers(0, 3), NUMBERS, NUMBERS,
+    st.integers(0, 4), NUMBERS, NUMBERS,
 )  # fmt: skip
 def test_it_is_always_decided(  # noqa: PLR0917 - all that there is
     rows: int,
@@ -92,4 +98,4 @@ def test_it_is_always_decided(  # noqa: PLR0917 - all that there is
     else:
         assert found > 0
         assert in_flight > 0
-        assert found <= LIMITS.age or in_flight >= LIMITS.in_flight
+        assert found <= LIMITS.age or in_flight >= LIMITS.eager

@@ -207,10 +207,13 @@ async def test_an_engine_with_several_instances_is_given_as_many_runs() -> None:
     bench = Bench(in_flight=8)
     model = replace(MODEL, instances=3)
     bench.engine.open.clear()
-    for number in range(5):
+    for number in range(6):
         bench.submit(number, model=model)
         await asyncio.sleep(0.01)
-    assert len(bench.engine.runs) == 4  # and one on its way, as long as runs may be short
+    assert len(bench.engine.runs) == 3
+    bench.submit(6, model=model)
+    await asyncio.sleep(0.01)
+    assert len(bench.engine.runs) == 4  # one that is full is on its way, as runs may be short
     await bench.free()
     bench = Bench(in_flight=8, workers=3)  # the other two workers have theirs
     bench.engine.open.clear()

@@ -171,6 +171,27 @@ def test_the_forecast_of_a_calm_caller_leaves_a_greedy_one_behind() -> None:
     assert found.forecast(1, 1, 9.0, caller=2).wait == pytest.approx(0.1)
 
 
+def test_a_batch_is_forecast_to_be_as_large_as_the_last_ones_were() -> None:
+    """It fills up behind the one who asks, but not with requests that do not come."""
+    found = schedule(rows=8)
+    for rows, seconds in ((1, 1.0), (8, 8.0)):
+        for i in range(8):
+            ran(found, 10.0 * i, seconds, rows)
+    assert found.limits.rows == 1  # nothing is gained by more
+    found = schedule(rows=8)
+    for rows, seconds in ((1, 1.0), (8, 1.7), (2, 1.1)):
+        for i in range(8):
+            ran(found, 10.0 * i, seconds, rows)
+    assert found.limits.rows == 8
+    found.send([member(90.0, 2)], 90.0)
+    found.line.join(member(90.0))
+    usual = found.forecast(1, 1, 90.0)
+    assert usual.service == pytest.approx(found.cost.seconds(2))
+    for _ in range(3):
+        found.line.join(member(90.0))
+    assert found.forecast(1, 1, 90.0).service == pytest.approx(found.cost.seconds(5))
+
+
 def test_batches_that_wait_in_the_engine_begin_when_the_one_before_ends() -> None:
     """Their cost is counted from then; one that overtakes tells nothing."""
     found = schedule(in_flight=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 from dataclasses import dataclass
@@ -41,22 +42,7 @@ def script(
     folder: Path, name: str, shape: list[int], output: str, *, datatype: str = "FP32"
 ) -> Path:
     """Write wrk's script for one request in binary form, zeros for data of four bytes each."""
-    size = 4
-    for axis in shape:
-        size *= axis
-    header = json.dumps(
-        {
-            "inputs": [
-                {
-                    "name": name,
-                    "shape": shape,
-                    "datatype": datatype,
-                    "parameters": {"binary_data_size": size},
-                }
-            ],
-            "outputs": [{"name": output, "parameters": {"binary_data": True}}],
-        }
-    )
+    header, size = message(name, shape, output, datatype=datatype)
     path = folder / "request.lua"
     path.write_text(
         f"local header = '{header}'\n"
@@ -66,6 +52,15 @@ def script(
         'wrk.headers["Content-Type"] = "application/octet-stream"\n'
     )
     return path
+
+
+def message(name: str, shape: list[int], output: str, *, datatype: str = "FP32") -> tuple[str, int]:
+    """The JSON of a request in binary form, and the bytes of its data, four for each value."""
+    size = 4 * math.prod(shape)
+    binary = {"binary_data_size": size}
+    tensor = {"name": name, "shape": shape, "datatype": datatype, "parameters": binary}
+    wanted = {"name": output, "parameters": {"binary_data": True}}
+    return json.dumps({"inputs": [tensor], "outputs": [wanted]}), size
 
 
 def run(url: str, request: Path, *, connections: int, seconds: int) -> Load:

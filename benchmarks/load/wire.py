@@ -60,7 +60,7 @@ def judged(
 ) -> Answer:
     """Hold an answer against the right one; its time has been taken before."""
     try:
-        what = fault(replace(case, id=identity), decode(), tolerance)
+        what = fault(replace(case, id=identity, tolerance=tolerance), decode())
     except Exception as error:  # noqa: BLE001 - bytes can upset a decoder in many ways; all are wrong
         what = f"it cannot be read: {type(error).__name__}: {error}"
     return Answer(begun, seconds, WRONG, what) if what else Answer(begun, seconds)

@@ -8,10 +8,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Self
 
 from benchmarks.harness.gateway import Running
 from benchmarks.wires.exchange import Outcome, Request, Tally
+from benchmarks.wires.golden import Case
 from benchmarks.wires.grpc_caller import GrpcCaller, channel
 from benchmarks.wires.grpc_stream import GrpcStream
 from benchmarks.wires.http_caller import HttpCaller
@@ -43,11 +45,21 @@ class Mix:
     Args:
         running: the gateway.
         seed: of the requests; two mixes with one seed ask the same.
+        shares: by model, of the requests; equal shares of `MODELS` if there are none.
+        golden: see `Requests`.
     """
 
-    def __init__(self, running: Running, seed: int) -> None:
+    def __init__(
+        self,
+        running: Running,
+        seed: int,
+        shares: Mapping[str, float] | None = None,
+        golden: Mapping[str, Sequence[Case]] | None = None,
+    ) -> None:
         self._running = running
-        self._requests = Requests(seed)
+        self._requests = Requests(seed, golden)
+        shares = shares or dict.fromkeys(MODELS, 1.0)
+        self._models, self._shares = list(shares), list(accumulate(shares.values()))
         self._random = random.Random(seed)
         self._stack = AsyncExitStack()
         self.stray: list[str] = []
@@ -101,14 +113,16 @@ class Mix:
         self._stack.push_async_callback(slot.end)
         return slot.ask
 
-    async def one(self, intended: float) -> None:
+    async def one(self, intended: float) -> tuple[Request, Outcome]:
         """Ask one random request of a random form; its time runs from `intended`."""
         name = self._random.choice(list(self.forms))
-        form, model = self.forms[name], self._random.choice(MODELS)
+        form = self.forms[name]
+        (model,) = self._random.choices(self._models, cum_weights=self._shares)
         request = self._requests.make(model, self._random.randint(1, MAX_ROWS))
         outcome = await form.ask(request)
         form.millis.append((time.monotonic() - intended) * 1000)
         form.tally.add(name, request, outcome)
+        return request, outcome
 
     async def closed(self, callers: int, seconds: float) -> float:
         """Ask by so many callers without a pause; returns the requests per second."""

@@ -14,18 +14,26 @@ Array = np.ndarray[Any, Any]
 PATIENCE = 60.0
 """Seconds after which a request without an answer hangs; longer than the gateway's own bounds."""
 
-_TOLERANCE = 1e-4  # batching changes low bits
-
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One inference request; `expected` is what must be answered, `parameters` the protocol's."""
+    """One inference request.
+
+    Args:
+        id: that the answer must bear.
+        model: that is asked.
+        inputs: by name.
+        expected: what must be answered, by name.
+        parameters: the protocol's.
+        tolerance: by which real numbers may be off: batching changes low bits.
+    """
 
     id: str
     model: str
     inputs: Mapping[str, Array]
     expected: Mapping[str, Array]
     parameters: Mapping[str, str | bool | int | float] = field(default_factory=dict)
+    tolerance: float = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ class Tally:
         return sum(self.fates[fate] for fate in (Fate.ANSWERED, Fate.FAILED, Fate.LOST))
 
 
-def fault(request: Request, response: Response, tolerance: float = _TOLERANCE) -> str:
+def fault(request: Request, response: Response) -> str:
     """What is wrong with an answer; empty where it is the right one."""
     where = f"{request.model}, request {request.id}"
     if response.id != request.id:
@@ -99,7 +107,7 @@ def fault(request: Request, response: Response, tolerance: float = _TOLERANCE) -
             return f"{where}: {name} has shape {got.shape}, not {right.shape}"
         if right.dtype.kind == "f":
             off = float(np.abs(got - right).max(initial=0.0))
-            if not off <= tolerance:  # NaN too is wrong
+            if not off <= request.tolerance:  # NaN too is wrong
                 return f"{where}: {name} is off by {off:.3g}"
         elif not np.array_equal(got, right):
             return f"{where}: {name} differs in {int((got != right).sum())} of {right.size} places"

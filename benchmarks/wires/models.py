@@ -12,6 +12,7 @@ from onnx import parser
 
 from benchmarks.harness import mlp
 from benchmarks.wires.exchange import Array, Request
+from benchmarks.wires.golden import Case
 
 Arrays = Mapping[str, Array]
 
@@ -23,6 +24,9 @@ _GRAPHS = {
         { scaled = Mul (x, scale)  y = Add (scaled, offset)  total = ReduceSum (y, axis) }""",
     "labels": """labels (string[n, 1] first, string[n, 1] second) => (string[n, 1] joined)
         { joined = StringConcat (first, second) }""",
+    "pixels": """pixels (float[n, 3, 64, 64] x) => (float[n, 3] y)
+        <int64[2] axes = {2, 3}>
+        { y = ReduceMean <keepdims = 0> (x, axes) }""",
     "rows": "rows (float[n, 32] x) => (float[n, 32] y) { y = Identity (x) }",
 }
 _CONFIGS = {
@@ -32,6 +36,8 @@ _CONFIGS = {
     "labels": "max_batch_size: 16 input { name: 'first' data_type: TYPE_STRING dims: 1 }"
     "input { name: 'second' data_type: TYPE_STRING dims: 1 }"
     "output { name: 'joined' data_type: TYPE_STRING dims: 1 }",
+    "pixels": "max_batch_size: 16 input { name: 'x' data_type: TYPE_FP32 dims: [3, 64, 64] }"
+    "output { name: 'y' data_type: TYPE_FP32 dims: 3 }",
     "rows": "max_batch_size: 64 input { name: 'x' data_type: TYPE_FP32 dims: 32 }"
     "output { name: 'y' data_type: TYPE_FP32 dims: 32 }",
 }
@@ -41,7 +47,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz äöüß 0123456789 ∑🐺"
 
 
 def build(folder: Path, names: Sequence[str]) -> Path:
-    """Write a repository with these models, of `mlp`, `counts`, `labels` and `rows`."""
+    """Write a repository with these models, of `mlp`, `counts`, `labels`, `pixels`, `rows`."""
     for name in names:
         if name == "mlp":
             mlp.repository(folder, triton_batches=False)
@@ -54,15 +60,31 @@ def build(folder: Path, names: Sequence[str]) -> Path:
 
 
 class Requests:
-    """Makes requests that nobody made before: each has its own id and its own random rows."""
+    """Makes requests that nobody made before: each has its own id and its own random rows.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: of all that is random.
+        golden: by model, cases whose answers its authors' own code has given; one of them, drawn
+            at random, takes the place of random rows.
+    """
+
+    def __init__(self, seed: int, golden: Mapping[str, Sequence[Case]] | None = None) -> None:
+        self._golden = golden or {}
         self._random = random.Random(seed)
         self._numbers = np.random.default_rng(seed)
         self._ids = itertools.count(1)
 
     def make(self, model: str, rows: int = 1) -> Request:
         """A request to a model, and its right answer."""
+        if cases := self._golden.get(model):
+            case = self._random.choice(cases)
+            return Request(
+                f"{model}-{next(self._ids)}",
+                model,
+                case.inputs,
+                case.expected,
+                tolerance=case.tolerance,
+            )
         inputs, expected = self._makers[model](self, rows)
         return Request(f"{model}-{next(self._ids)}", model, inputs, expected)
 
@@ -79,6 +101,10 @@ class Requests:
         first, second = self._texts(rows), self._texts(rows)
         return {"first": first, "second": second}, {"joined": first + second}
 
+    def _pixels(self, rows: int) -> tuple[Arrays, Arrays]:
+        x = self._numbers.uniform(0, 1, (rows, 3, 64, 64)).astype(np.float32)
+        return {"x": x}, {"y": x.mean(axis=(2, 3))}
+
     def _rows(self, rows: int) -> tuple[Arrays, Arrays]:
         x = self._numbers.uniform(-1, 1, (rows, 32)).astype(np.float32)
         return {"x": x}, {"y": x}
@@ -94,5 +120,6 @@ class Requests:
         "mlp": _mlp,
         "counts": _counts,
         "labels": _labels,
+        "pixels": _pixels,
         "rows": _rows,
     }

@@ -153,7 +153,7 @@ _SPECS = (
         inputs=(TensorSpec(name="bytes", datatype=Datatype.INT32, shape=(-1, 2048)),),
         outputs=(TensorSpec(name="target_label", datatype=Datatype.FP32, shape=(-1, 214)),),
         max_batch_size=64,
-        tolerance=1e-4,
+        tolerance=1e-3,  # a score in a batch is up to 6e-4 from the same file's alone
         golden_source="magika, Magika().identify_bytes",
         licence="Apache-2.0",
         slo_p99_ms=500,

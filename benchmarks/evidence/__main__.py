@@ -1,10 +1,16 @@
-"""Runs one topic: `python -m benchmarks.evidence first-table`."""
+"""Runs one topic, and brings its tables in `docs/performance.md` up to date.
+
+`python -m benchmarks.evidence first-table`
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from pathlib import Path
+
+from benchmarks.harness import tables
+from benchmarks.harness.record import FOLDER
 
 
 def topics() -> list[str]:
@@ -19,7 +25,9 @@ def main() -> int:
         print(f"usage: python -m benchmarks.evidence TOPIC, one of: {', '.join(topics())}")
         return 2
     module = importlib.import_module(f"benchmarks.evidence.{sys.argv[1].replace('-', '_')}")
-    return int(module.main())
+    status = int(module.main())
+    tables.PAGE.write_text(tables.fill(tables.PAGE.read_text(), FOLDER))
+    return status
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from itertools import pairwise
 from benchmarks.wires.exchange import Fate, Outcome, Request, fault
 
 _REFUSALS = frozenset({"429", "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
-# A stream has a text for each request, and no status.
-_NOBODY_THERE = re.compile(r"Triton is not (running|available)|is not loaded|retry later")
+# A stream has a text for each request, and no status; over gRPC a reason may quote how Triton's
+# connection ended, in words that could be of our own.
+_REASON = re.compile(r"Triton is not (running|available)|is not loaded|is busy: |retry later")
+_TELL_BY_TEXT = frozenset({"error_message", "UNAVAILABLE"})
 
 
 class End(StrEnum):
@@ -92,10 +94,10 @@ def how(request: Request, outcome: Outcome) -> End:
         return End.WRONG if fault(request, outcome.response) else End.RIGHT
     if outcome.kind == "hung":
         return End.HUNG
+    if outcome.kind in _TELL_BY_TEXT and _REASON.search(outcome.text):
+        return End.REFUSED
     if outcome.fate in {Fate.LOST, Fate.UNSENT, Fate.UNPROCESSED}:
         return End.CUT_OFF
     if outcome.fate is Fate.REFUSED or outcome.kind in _REFUSALS:
-        return End.REFUSED
-    if outcome.kind == "error_message" and _NOBODY_THERE.search(outcome.text):
         return End.REFUSED
     return End.FAILED

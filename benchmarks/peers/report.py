@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.harness.gateway import ROOT
 from benchmarks.harness.record import Evidence, spread
+from benchmarks.harness.tables import PAGE
 from benchmarks.peers import cells, environment, k6, page, plots, state
 from benchmarks.peers.cells import Cell, Load
 from benchmarks.peers.comparison import CLAIMS, Quantity, compare, values
@@ -16,7 +16,6 @@ from benchmarks.peers.run import Outcome
 from benchmarks.peers.state import Found
 
 BACKEND = "Triton 24.10, Python backend; ONNX Runtime in process for all others"
-PAGE = ROOT / "docs" / "performance.md"
 
 
 def write(

@@ -10,7 +10,12 @@ from tritonclient.grpc import service_pb2
 from benchmarks.wires.exchange import Array, Request, Response
 from benchmarks.wires.tensors import DATATYPES, DTYPES, from_bytes, to_bytes
 
-_FIELDS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BYTES": "bytes_contents"}
+_FIELDS = {
+    "FP32": "fp32_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "BYTES": "bytes_contents",
+}
 
 _PARAMETERS = {
     bool: "bool_param",

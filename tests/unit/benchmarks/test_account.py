@@ -32,7 +32,13 @@ CUT_OFF = Outcome(Fate.LOST, "lost", "closed before the answer")
         (REFUSED, End.REFUSED),
         (Outcome(Fate.FAILED, "UNAVAILABLE", "Triton is not available"), End.REFUSED),
         (Outcome(Fate.FAILED, "error_message", "Triton is not running: …"), End.REFUSED),
+        (Outcome(Fate.FAILED, "error_message", "model 'digits' is busy: after …"), End.REFUSED),
         (Outcome(Fate.FAILED, "error_message", "the engine failed"), End.FAILED),
+        (Outcome(Fate.LOST, "UNAVAILABLE", "UNAVAILABLE: Connection reset by peer"), End.CUT_OFF),
+        (
+            Outcome(Fate.LOST, "UNAVAILABLE", "Triton is not available: Connection reset by peer"),
+            End.REFUSED,
+        ),
         (Outcome(Fate.FAILED, "503", "503 without Retry-After"), End.FAILED),
         (Outcome(Fate.FAILED, "500", "500: the engine failed"), End.FAILED),
         (CUT_OFF, End.CUT_OFF),

@@ -31,14 +31,17 @@ $(STAMPS)/magika: $(STAMPS)/setup models/manifests/magika.json
 	$(BIN)/python -m models package magika
 	@touch $@
 
-$(STAMPS)/dev: $(STAMPS)/setup
-	$(PIP) install --constraint constraints.txt --editable '.[cpu,bench,export,dev]'
+.PHONY: dev
+dev: setup $(STAMPS)/dev ## what training, export, publishing and the tests need besides
+
+$(STAMPS)/dev: $(STAMPS)/setup pyproject.toml constraints.txt
+	$(PIP) install --constraint constraints.txt --editable '.[cpu,bench,export,registry,tensorrt,dev]'
 	@touch $@
 
 .PHONY: constraints
 constraints: ## refresh constraints.txt: the newest of everything that pyproject.toml allows
 	rm -rf .make/fresh && $(PYTHON) -m venv .make/fresh
-	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev,bench,registry]'
+	.make/fresh/bin/pip install --quiet --editable '.[cpu,export,dev,bench,registry,tensorrt]'
 	{ echo "# Made by 'make constraints'; everything that any extra but \`gpu\` installs, pinned."; \
 	  .make/fresh/bin/pip freeze --exclude-editable | grep -v -e '^[#]' -e ' @ ' | sed 's/+cpu$$//'; } > constraints.txt
 	rm -rf .make/fresh && $(PYTHON) -m venv .make/fresh

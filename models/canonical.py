@@ -7,21 +7,26 @@ from typing import Any
 
 import onnx
 
-from models.catalog import ModelError, ModelSpec
+from models.specification import ModelError, ModelSpec
 from models.verify import check_fit
 
+LIMIT_BYTES = 2**31 - 1  # of one protobuf message; more needs external data, which nobody hashes
 
-def finish(model: Any, spec: ModelSpec) -> bytes:
+
+def finish(model: Any, spec: ModelSpec, *, limit_bytes: int = LIMIT_BYTES) -> bytes:
     """Strip what is not computation, check the graph, and serialise it.
 
     Args:
         model: the `onnx.ModelProto`; it is changed in place.
         spec: what the graph has to look like.
+        limit_bytes: what the file may weigh.
 
     Raises:
-        ModelError: the graph is invalid, or its inputs and outputs are not those of the spec.
+        ModelError: the graph is too large for one file or has parts outside of it, is invalid, or
+            its inputs and outputs are not those of the spec.
     """
     strip(model)
+    _check_whole(model, spec, limit_bytes)
     # skl2onnx lists them out of a set, whose order changes from process to process.
     imports = sorted(model.opset_import, key=lambda entry: str(entry.domain))
     del model.opset_import[:]
@@ -47,6 +52,30 @@ def strip(model: Any) -> None:
     _strip_each(model.graph.input)
     _strip_each(model.graph.output)
     _strip_each(model.graph.initializer)
+
+
+def _check_whole(model: Any, spec: ModelSpec, limit_bytes: int) -> None:
+    """One file holds all: so its hash is the model's, and nothing can be swapped beside it."""
+    outside = [
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+    ]
+    if outside:
+        raise ModelError(
+            f"the graph of {spec.name!r} keeps {len(outside)} tensors outside the file, "
+            f"{outside[0]!r} first: export with external_data=False"
+        )
+    weight = sum(_bytes(tensor) for tensor in model.graph.initializer)
+    if weight > limit_bytes:
+        raise ModelError(
+            f"the graph of {spec.name!r} weighs {weight:,} bytes, and one ONNX file holds at most "
+            f"{limit_bytes:,}: export it in half precision, or in parts"
+        )
+
+
+def _bytes(tensor: Any) -> int:
+    return len(tensor.raw_data) or int(tensor.ByteSize())
 
 
 def opsets(model: bytes) -> dict[str, int]:

@@ -7,11 +7,11 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from models.catalog import ModelSpec
+from models.specification import ModelSpec
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import TensorSpec
 
-_HEADER = "# Generated from models/catalog.py by `python -m models record {name}`.\n"
+_HEADER = "# Generated from models/{name}.py by `python -m models record {name}`.\n"
 
 
 def config_of(spec: ModelSpec) -> Any:

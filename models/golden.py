@@ -1,4 +1,4 @@
-"""Golden cases on disk: inputs and the right outputs, in the protocol's own JSON form."""
+"""Cases on disk: golden ones, and held-out data with the right outputs."""
 
 from __future__ import annotations
 
@@ -9,31 +9,59 @@ from typing import Any
 
 import numpy as np
 
-from models.catalog import Case, ModelSpec
+from models import tensors
+from models.specification import Case, ModelError, ModelSpec
 from service.protocol.datatypes import Datatype
-from service.protocol.messages import TensorSpec
 
 FOLDER = Path(__file__).parent / "golden"
-_DIGITS = 7  # significant; what a FP32 holds
+HELD_OUT_FOLDER = Path(__file__).parent / "held_out"
+_HELD_OUT_ROWS = 200  # committed, of what was held out
 
 
-def path_of(spec: ModelSpec) -> Path:
+def path_of(name: str) -> Path:
     """Where a model's golden cases are committed."""
-    return FOLDER / f"{spec.name}.json"
+    return FOLDER / f"{name}.json"
 
 
-def load(spec: ModelSpec) -> list[Case]:
-    """The committed golden cases of a model."""
-    found = json.loads(path_of(spec).read_text())
-    return [
-        Case(
-            name=case["name"],
-            inputs=_arrays(case["inputs"]),
-            outputs=_arrays(case["outputs"]),
-            notes=case.get("notes", {}),
-        )
-        for case in found["cases"]
-    ]
+def held_out_path_of(name: str) -> Path:
+    """Where a model's held-out data is committed."""
+    return HELD_OUT_FOLDER / f"{name}.json"
+
+
+def load(name: str) -> list[Case]:
+    """The committed golden cases of a model.
+
+    Raises:
+        ModelError: there are none yet.
+    """
+    try:
+        found = json.loads(path_of(name).read_text())
+    except FileNotFoundError:
+        raise ModelError(
+            f"{name!r} has no golden cases: `python -m models record {name}` writes them"
+        ) from None
+    return [case_of(case) for case in found["cases"]]
+
+
+def load_held_out(name: str) -> Case | None:
+    """The committed held-out data of a model, if it has any."""
+    path = held_out_path_of(name)
+    return case_of(json.loads(path.read_text())) if path.is_file() else None
+
+
+def case_of(written: Mapping[str, Any]) -> Case:
+    """A case out of its JSON form.
+
+    Raises:
+        ModelError: a tensor is not in the protocol's form.
+    """
+    return Case(
+        name=written["name"],
+        inputs=tensors.from_json(written["inputs"]),
+        outputs=tensors.from_json(written.get("outputs", ())),
+        argmax=written.get("argmax", {}),
+        notes=written.get("notes", {}),
+    )
 
 
 def dumps(spec: ModelSpec, cases: Iterable[Case]) -> str:
@@ -45,42 +73,33 @@ def dumps(spec: ModelSpec, cases: Iterable[Case]) -> str:
         f' "tolerance": {spec.tolerance},',
         ' "cases": [',
     ]
-    written = [_case(spec, case) for case in cases]
+    types = {one.name: one.datatype for one in (*spec.inputs, *spec.outputs)}
+    written = [_case(case, types) for case in cases]
     return "\n".join([*lines, ",\n".join(written), " ]", "}", ""])
 
 
-def _case(spec: ModelSpec, case: Case) -> str:
-    def tensors(specs: tuple[TensorSpec, ...], arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
-        return ",\n".join(f"    {json.dumps(_tensor(one, arrays[one.name]))}" for one in specs)
+def dumps_held_out(case: Case) -> str:
+    """The text of a file of held-out data: its first 200 rows."""
+    cut = Case(
+        name=case.name,
+        inputs={name: array[:_HELD_OUT_ROWS] for name, array in case.inputs.items()},
+        outputs={name: array[:_HELD_OUT_ROWS] for name, array in case.outputs.items()},
+    )
+    every = {**cut.inputs, **cut.outputs}
+    return _case(cut, {name: Datatype(array.dtype) for name, array in every.items()}) + "\n"
+
+
+def _case(case: Case, types: Mapping[str, Datatype]) -> str:
+    def written(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+        return ",\n".join(
+            f"    {json.dumps(tensors.to_json(name, types[name], arrays[name]))}"
+            for name in types
+            if name in arrays
+        )
 
     notes = f',\n   "notes": {json.dumps(dict(case.notes))}' if case.notes else ""
     return (
         f'  {{"name": {json.dumps(case.name)},\n'
-        f'   "inputs": [\n{tensors(spec.inputs, case.inputs)}\n   ],\n'
-        f'   "outputs": [\n{tensors(spec.outputs, case.outputs)}\n   ]{notes}}}'
+        f'   "inputs": [\n{written(case.inputs)}\n   ],\n'
+        f'   "outputs": [\n{written(case.outputs)}\n   ]{notes}}}'
     )
-
-
-def _tensor(spec: TensorSpec, array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    flat = array.ravel().tolist()
-    if spec.datatype is Datatype.BYTES:
-        flat = [element.decode() for element in flat]
-    elif spec.datatype.is_float:
-        flat = [float(f"{element:.{_DIGITS}g}") for element in flat]
-    return {
-        "name": spec.name,
-        "datatype": spec.datatype.name,
-        "shape": list(array.shape),
-        "data": flat,
-    }
-
-
-def _arrays(tensors: Iterable[Mapping[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    found = {}
-    for tensor in tensors:
-        datatype = Datatype[tensor["datatype"]]
-        data = tensor["data"]
-        if datatype is Datatype.BYTES:
-            data = [element.encode() for element in data]
-        found[tensor["name"]] = np.array(data, datatype.dtype).reshape(tensor["shape"])
-    return found

@@ -1,7 +1,7 @@
-"""What is known of a committed model: its digest, its makers' versions and its licence.
+"""What is known of a model that was recorded: its digest, what it was made from, what it reaches.
 
 Kept beside the code, not in the repository: any other file in a model's folder makes Triton reload
-every version of it.
+every version of it. It is data: reading it needs neither torch nor the model's own module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from models.catalog import VERSION, Build, Kind, ModelError, ModelSpec
+from models.catalog import NAMES
+from models.specification import VERSION, Build, Kind, ModelError, ModelSpec
+from service.protocol.messages import TensorSpec
 
 FOLDER = Path(__file__).parent / "manifests"
 
@@ -23,24 +25,33 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def path_of(spec: ModelSpec) -> Path:
+def path_of(name: str) -> Path:
     """Where a model's manifest is committed."""
-    return FOLDER / f"{spec.name}.json"
+    return FOLDER / f"{name}.json"
 
 
-def load(spec: ModelSpec) -> dict[str, Any]:
+def load(name: str) -> dict[str, Any]:
     """The committed manifest of a model.
 
     Raises:
-        ModelError: there is none yet.
+        ModelError: there is none yet, or no such model.
     """
+    if name not in NAMES:
+        raise ModelError(f"the catalogue has no model {name!r}: there are {', '.join(NAMES)}")
     try:
-        found: dict[str, Any] = json.loads(path_of(spec).read_text())
+        found: dict[str, Any] = json.loads(path_of(name).read_text())
     except FileNotFoundError:
         raise ModelError(
-            f"{spec.name!r} has no manifest: `python -m models record {spec.name}` writes it"
+            f"{name!r} has no manifest: `python -m models record {name}` writes it"
         ) from None
     return found
+
+
+def packaged() -> list[str]:
+    """The names of the models that a wheel carries as they are."""
+    known = (path_of(name) for name in NAMES)
+    manifests = [json.loads(path.read_text()) for path in known if path.is_file()]
+    return [one["model"] for one in manifests if one["kind"] == Kind.PACKAGED.value]
 
 
 def installed(spec: ModelSpec) -> dict[str, str]:
@@ -48,35 +59,36 @@ def installed(spec: ModelSpec) -> dict[str, str]:
     return {name: metadata.version(name).partition("+")[0] for name in spec.packages}
 
 
-def processor() -> str:
-    """Who made this machine's processor, as it calls itself; empty where nothing tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return ""
-    return next((v.strip() for k, _, v in (n.partition(":") for n in lines) if "vendor" in k), "")
-
-
 def differing(spec: ModelSpec, known: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What decides a model's bytes and is not as in the manifest: `{it: [there, here]}`.
-
-    The versions of packages, and the processor's maker: arithmetic differs in the last bits.
-    """
-    here = installed(spec)
-    there = known["packages"]
-    if "processor" in known:
-        here, there = here | {"processor": processor()}, there | {"processor": known["processor"]}
+    """The packages that are not as in the manifest: `{name: [version there, version here]}`."""
+    here, there = installed(spec), known["packages"]
     return {
         name: [there.get(name, ""), here[name]] for name in here if there.get(name) != here[name]
     }
 
 
-def describe(spec: ModelSpec, build: Build, opsets: Mapping[str, int]) -> dict[str, Any]:
-    """A new manifest."""
+def describe(
+    spec: ModelSpec,
+    build: Build,
+    *,
+    opsets: Mapping[str, int],
+    sources: Mapping[str, str],
+    seeds: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """A new manifest.
+
+    Args:
+        spec: of the model.
+        build: what was made.
+        opsets: operator sets that the graph asks for.
+        sources: the files that decide the bytes, with their sha256.
+        seeds: what other seeds reach, as `models.seeds.report` gives it.
+    """
     return {
         "model": spec.name,
         "version": VERSION,
         "kind": spec.kind.value,
+        "summary": spec.summary,
         "licence": spec.licence,
         "sha256": sha256(build.onnx),
         "bytes": len(build.onnx),
@@ -85,8 +97,11 @@ def describe(spec: ModelSpec, build: Build, opsets: Mapping[str, int]) -> dict[s
         "outputs": [_described(tensor) for tensor in spec.outputs],
         "max_batch_size": spec.max_batch_size,
         "tolerance": spec.tolerance,
+        "datasets": list(spec.datasets),
         "packages": installed(spec),
-        **({"processor": processor()} if spec.kind is Kind.TRAINED else {}),
+        "sources": dict(sources),
+        **({"metrics": dict(build.metrics)} if build.metrics else {}),
+        **({"seeds": dict(seeds)} if seeds else {}),
         **build.facts,
     }
 
@@ -96,7 +111,7 @@ def dumps(manifest: Mapping[str, Any]) -> str:
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
 
 
-def _described(tensor: Any) -> dict[str, Any]:
+def _described(tensor: TensorSpec) -> dict[str, Any]:
     return {
         "name": tensor.name,
         "datatype": tensor.datatype.name,

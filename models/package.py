@@ -10,8 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from models.catalog import VERSION, ModelSpec
 from models.configuration import config_text
+from models.specification import VERSION, ModelSpec
 from service.repository.config import CONFIG_FILE
 
 MODEL_FILE = "model.onnx"

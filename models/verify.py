@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from models.catalog import Case, ModelError, ModelSpec
 from models.configuration import config_of
+from models.specification import Arrays, Case, ModelError, ModelSpec
 from service.repository.completion import ConfigMismatchError, Graph, GraphTensor, check
 from service.repository.config import to_json
 
 BATCH_SIZES = (1, 2, 7, 32)
-
-Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
@@ -86,20 +84,35 @@ def check_golden(model: bytes, spec: ModelSpec, cases: Iterable[Case]) -> None:
         _same(where, run(loaded, case.inputs), case.outputs, spec.tolerance)
 
 
-def _same(where: str, answers: Arrays, expected: Arrays, tolerance: float) -> None:
-    if set(answers) != set(expected):
-        raise ModelError(f"{where} gives {sorted(answers)}, expected were {sorted(expected)}")
+def differences(answers: Arrays, expected: Arrays, tolerance: float) -> list[str]:
+    """How a model's answers differ from the outputs that are expected, a sentence each.
+
+    Args:
+        answers: every output of the model.
+        expected: the outputs that matter.
+        tolerance: the largest absolute difference that still counts as the same number.
+    """
+    found = []
     for name, wanted in expected.items():
+        if name not in answers:
+            found.append(f"there is no {name!r}, only {sorted(answers)}")
+            continue
         got = answers[name]
         if got.shape != wanted.shape:
-            raise ModelError(f"{where}: {name!r} has shape {got.shape}, expected {wanted.shape}")
-        if wanted.dtype.hasobject:
+            found.append(f"{name!r} has shape {got.shape}, expected {wanted.shape}")
+        elif wanted.dtype.hasobject:
             if not np.array_equal(got, wanted):
-                raise ModelError(f"{where}: {name!r} is {got.tolist()}, expected {wanted.tolist()}")
-            continue
-        apart = float(np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0))
-        if not apart <= tolerance:
-            raise ModelError(f"{where}: {name!r} is {apart:.3g} off, at most {tolerance:g} may be")
+                found.append(f"{name!r} is {got.tolist()}, expected {wanted.tolist()}")
+        else:
+            apart = float(np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0))
+            if not apart <= tolerance:
+                found.append(f"{name!r} is {apart:.3g} off, at most {tolerance:g} may be")
+    return found
+
+
+def _same(where: str, answers: Arrays, expected: Arrays, tolerance: float) -> None:
+    for difference in differences(answers, expected, tolerance):
+        raise ModelError(f"{where}: {difference}")
 
 
 def _texts(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

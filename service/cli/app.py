@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import bench, config, doctor, models, screen, serve
+from service.cli import bench, config, doctor, making, models, screen, serve
 from service.errors import LupineError
 
 app = typer.Typer(
@@ -23,13 +23,14 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(serve.triton)
 app.add_typer(models.app, name="models")
-app.command(
-    context_settings={
-        "allow_extra_args": True,
-        "ignore_unknown_options": True,
-        "help_option_names": [],  # the benchmark answers --help itself
-    }
-)(bench.bench)
+for program in (making.export, making.publish, bench.bench):
+    app.command(
+        context_settings={
+            "allow_extra_args": True,
+            "ignore_unknown_options": True,
+            "help_option_names": [],  # the program answers --help itself
+        }
+    )(program)
 app.command()(doctor.doctor)
 app.add_typer(config.app, name="config")
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
-
 import typer
 
-from service.cli import screen
+from service.cli.takeover import become
 
 _USAGE = 3
-_NEEDED = ("benchmarks", "locust", "hdrh")
 
 
 def bench(context: typer.Context) -> None:
@@ -19,12 +14,11 @@ def bench(context: typer.Context) -> None:
 
     `lupine bench --help` tells everything.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        screen.complain(
-            f"bench: {', '.join(missing)} is not installed here: in a checkout, "
-            "`make setup`, or pip install -e '.[bench]'"
-        )
-        raise typer.Exit(_USAGE)
-    # It takes our place: signals, progress bars and the exit status are its own.
-    os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *context.args])  # noqa: S606 - ourselves
+    become(
+        "bench",
+        "benchmarks",
+        context.args,
+        needed=("benchmarks", "locust", "hdrh"),
+        extra="bench",
+        status=_USAGE,
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import httpx
-import numpy as np
 import pytest
 import tritonclient.http as triton
 from magika import Magika
 
 from benchmarks.harness.gateway import Running
-from models import golden, uci_digits
-from models.catalog import CATALOG
+from models import behaviour, predictors, uci_digits
+from tests.committed import SERVED
 from tests.samples import sample_files
 
 pytestmark = pytest.mark.triton
@@ -30,28 +29,21 @@ def test_digits_reads_what_it_never_saw(running: Running) -> None:
     assert right / len(unseen.labels) >= 0.97
 
 
-@pytest.mark.parametrize("name", CATALOG)
-def test_golden_cases_hold_through_the_gateway(running: Running, name: str) -> None:
-    """What the authors' code answers, the gateway answers."""
-    spec = CATALOG[name]
-    with triton.InferenceServerClient(f"127.0.0.1:{running.port}") as client:
-        for case in golden.load(spec):
-            inputs = []
-            for tensor in spec.inputs:
-                value = triton.InferInput(
-                    tensor.name, case.inputs[tensor.name].shape, tensor.datatype.name
-                )
-                value.set_data_from_numpy(case.inputs[tensor.name])
-                inputs.append(value)
-            answer = client.infer(name, inputs)
-            for tensor in spec.outputs:
-                if tensor.name not in case.outputs:
-                    continue
-                found, expected = answer.as_numpy(tensor.name), case.outputs[tensor.name]
-                if tensor.datatype.is_float:
-                    np.testing.assert_allclose(found, expected, atol=spec.tolerance, rtol=0)
-                else:
-                    assert found.tolist() == expected.tolist(), case.name
+@pytest.mark.parametrize("name", SERVED)
+def test_suites_are_passed_over_http(running: Running, name: str) -> None:
+    """The gateway's models behave as their suites say: golden cases, invariances, metrics."""
+    findings = behaviour.check(behaviour.load(name), predictors.over_http(running.url, name))
+    assert behaviour.failed(findings) == []
+    assert len(findings) >= 5
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_suites_are_passed_over_grpc(running: Running, name: str) -> None:
+    """The same over the other wire."""
+    predict = predictors.over_grpc(running.grpc_url, name)
+    findings = behaviour.check(behaviour.load(name), predict)
+    assert behaviour.failed(findings) == []
+    assert len(findings) >= 5
 
 
 def test_identify_agrees_with_magika_on_every_kind_of_file(running: Running) -> None:

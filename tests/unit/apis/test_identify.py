@@ -18,7 +18,6 @@ from magika.types import Seekable
 from onnxruntime import InferenceSession
 
 from models import magika as packaged
-from models.catalog import find
 from service.apis import identify
 from service.apis.identify import Identification, decide, features, without_model
 from tests.samples import sample_files
@@ -35,7 +34,7 @@ def authors() -> Magika:
 @pytest.fixture(scope="module")
 def model() -> InferenceSession:
     """The model that is packaged, in process."""
-    return InferenceSession(packaged.build(find("magika")).onnx, providers=["CPUExecutionProvider"])
+    return InferenceSession(packaged.build().onnx, providers=["CPUExecutionProvider"])
 
 
 def identified(model: InferenceSession, content: bytes) -> Identification:

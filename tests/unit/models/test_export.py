@@ -8,10 +8,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper
 from torch import nn
 
-from models.catalog import ModelError, find
+from models.canonical import finish
+from models.catalog import find
 from models.export import export
+from models.specification import ModelError
 from models.verify import run, session
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import TensorSpec
@@ -76,3 +79,59 @@ def test_export_that_answers_otherwise_is_refused() -> None:
     """The export of a network that keeps state is caught by comparing answers."""
     with pytest.raises(ModelError, match=r"'small' at batch size \d+: 'y' is 1 off"):
         export(Alternating(), SPEC, ROWS)
+
+
+def graph(*nodes: onnx.NodeProto, columns: int = 3, batch: object = "batch") -> onnx.ModelProto:
+    """A graph by hand: `x` [batch, 4] in, `y` [batch, columns] out."""
+    edges = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 4]),
+        helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, columns]),
+    ]
+    weights = helper.make_tensor(
+        "w", TensorProto.FLOAT, [4, 3], np.ones(12, np.float32).tobytes(), raw=True
+    )
+    made = helper.make_graph(nodes, "g", edges[:1], edges[1:], [weights])
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+GOOD = helper.make_node("MatMul", ["x", "w"], ["y"])
+
+
+def test_a_graph_by_hand_is_finished() -> None:
+    """The graph that the next tests break is sound."""
+    assert session(finish(graph(GOOD), SPEC))
+
+
+def test_a_missing_operator_is_caught() -> None:
+    """An operator that no operator set has is told by its name."""
+    unknown = helper.make_node("Wishful", ["x", "w"], ["y"])
+    with pytest.raises(ModelError, match=r"the graph of 'small' is invalid: .*Wishful"):
+        finish(graph(unknown), SPEC)
+
+
+def test_a_wrong_axis_is_caught() -> None:
+    """A batch axis that was fixed, or is not the first, cannot be batched, and which edge it is."""
+    with pytest.raises(ModelError, match=r"'small'.*'x'.*\[2, 4\]"):
+        finish(graph(GOOD, batch=2), SPEC)
+
+
+def test_lying_metadata_is_caught() -> None:
+    """Declared shapes that the operators contradict are found by inferring them again."""
+    with pytest.raises(ModelError, match=r"the graph of 'small' is invalid: .*\(3\) vs .*\(5\)|5"):
+        finish(graph(GOOD, columns=5), SPEC)
+
+
+def test_what_is_too_large_for_one_file_is_caught() -> None:
+    """Over protobuf's 2 GiB nothing can be written, and the reason is not protobuf's."""
+    with pytest.raises(ModelError, match=r"weighs 48 bytes, and one ONNX file holds at most 40"):
+        finish(graph(GOOD), SPEC, limit_bytes=40)
+
+
+def test_weights_in_another_file_are_caught() -> None:
+    """External data would be outside of the hash, and a path that the registry could choose."""
+    model = graph(GOOD)
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secrets")
+    with pytest.raises(ModelError, match=r"keeps 1 tensors outside the file, 'w' first"):
+        finish(model, SPEC)

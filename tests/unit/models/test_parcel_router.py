@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from models import parcel_router
-from models.catalog import find
 from models.parcel_router import ROUTES, by_rule
 from models.verify import run, session
 from tests.committed import committed_model
@@ -41,7 +40,7 @@ def test_seeded_twice_generates_and_learns_alike() -> None:
 def test_committed_model_learned_the_rule() -> None:
     """On parcels it never saw, the committed model names the rule's route nearly always."""
     rows, _ = parcel_router.parcels(2_000, 99)
-    answers = run(session(committed_model(find("parcel_router"))), parcel_router.tensors(rows))
+    answers = run(session(committed_model("parcel_router")), parcel_router.tensors(rows))
     expected = [by_rule(*row).encode() for row in rows]
     assert answers["route"].shape == (2_000, 1)
     assert (
@@ -54,6 +53,6 @@ def test_committed_model_learned_the_rule() -> None:
 def test_route_is_the_likeliest() -> None:
     """The columns of `probabilities` are in the order of `ROUTES`, and the route is the highest."""
     rows, _ = parcel_router.parcels(200, 7)
-    answers = run(session(committed_model(find("parcel_router"))), parcel_router.tensors(rows))
+    answers = run(session(committed_model("parcel_router")), parcel_router.tensors(rows))
     likeliest = [ROUTES[column].encode() for column in answers["probabilities"].argmax(axis=1)]
     assert answers["route"].ravel().tolist() == likeliest

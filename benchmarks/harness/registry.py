@@ -1,0 +1,71 @@
+"""A real MLflow server with aliases and artifacts, on a free port, for as long as a block lasts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks.harness.gateway import free_port
+
+_START_SECONDS = 180.0  # the first start makes its database's tables, and imports a great deal
+_STOP_SECONDS = 20.0
+_QUIET = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Run `mlflow server` on loopback with all its data in `folder`; gives its URL.
+
+    Raises:
+        RuntimeError: it ended, or did not answer in time; the end of its log is in the text.
+    """
+    port = free_port()
+    log = folder / "mlflow.log"
+    command = [
+        str(Path(sys.executable).with_name("mlflow")),
+        "server",
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, cwd=folder, env=os.environ | _QUIET
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _await(process, url, log)
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    begun = time.monotonic()
+    while time.monotonic() - begun < _START_SECONDS and process.poll() is None:
+        try:
+            if (
+                httpx.get(f"{url}/health", timeout=2.0, trust_env=False).status_code
+                == httpx.codes.OK
+            ):
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    tail = log.read_text(errors="replace")[-3000:]
+    raise RuntimeError(f"MLflow did not get ready (exit {process.poll()}):\n{tail}")

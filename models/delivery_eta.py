@@ -40,7 +40,7 @@ SPEC = ModelSpec(
     slo_p99_ms=100,
     default_timeout_ms=5_000,
     packages=PACKAGES,
-    sources=(*SOURCES, "models/deliveries.py"),
+    sources=(*SOURCES, "models/deliveries.py", "models/determinism.py"),
     datasets=("deliveries",),
     tensorrt=TensorRT(optimal_rows=32, fp16_tolerance=1.0),
 )

@@ -24,7 +24,7 @@ _KEPT_BITS = 16  # of the 24 in a FP32's significand
 _THREADS = 1
 
 
-def seed_everything(seed: int) -> dict[str, Any]:
+def seed_everything(seed: int) -> dict[str, str | bool | int]:
     """Seed Python, NumPy and torch, and forbid what is not deterministic; gives what was set.
 
     Args:
@@ -40,10 +40,7 @@ def seed_everything(seed: int) -> dict[str, Any]:
     torch.backends.cudnn.benchmark = False  # would choose kernels by how fast they were just now
     torch.backends.cudnn.deterministic = True
     return {
-        "python": seed,
-        "numpy": seed,
-        "torch": seed,
-        "data_loader": seed,
+        "seeded": "python, numpy, torch, data loader",
         "deterministic_algorithms": True,
         "cudnn_benchmark": False,
         "cudnn_deterministic": True,

@@ -40,7 +40,7 @@ SPEC = ModelSpec(
     slo_p99_ms=100,
     default_timeout_ms=5_000,
     packages=(*PACKAGES, "scikit-learn"),
-    sources=(*SOURCES, "models/uci_digits.py"),
+    sources=(*SOURCES, "models/determinism.py", "models/uci_digits.py"),
     datasets=("uci_digits",),
     tensorrt=TensorRT(optimal_rows=32, fp16_tolerance=0.1),
 )

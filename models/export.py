@@ -16,7 +16,7 @@ from models.verify import compare
 
 # What decides the bytes of every network that is exported here, beside its own module.
 PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxscript", "torch")
-SOURCES = ("models/canonical.py", "models/determinism.py", "models/export.py")
+SOURCES = ("models/canonical.py", "models/export.py")
 
 OPSET = 18  # the exporter's own; NVIDIA's ONNX Runtime backend has read it since release 23.04
 

@@ -120,7 +120,7 @@ def _look(evidence: Evidence, url: str) -> None:
                 *("--no-first-run", "--disable-background-networking", "--disable-sync"),
                 *("--disable-component-update", "--disable-dev-shm-usage"),
                 f"--user-data-dir={profile}",
-                "--window-size=1400,1000",
+                "--window-size=1300,900",
                 f"--virtual-time-budget={_RENDER_MS}",
                 f"--screenshot={_SCREENSHOT}",
                 page,
@@ -130,3 +130,4 @@ def _look(evidence: Evidence, url: str) -> None:
             timeout=180,
         )
     evidence.add("what MLflow's UI shows", f"docs/evidence/{_SCREENSHOT.name}")
+    evidence.raw["screenshot sha256"] = hashlib.sha256(_SCREENSHOT.read_bytes()).hexdigest()

@@ -2,7 +2,8 @@
 
 The authors' model (Silero Team, MIT) for 16 kHz takes the state as [2, n, 128], so nothing that
 batches along the first axis can serve it, and asks its caller to put 64 samples of the chunk before
-in front. Here the graph's edges are changed, and nothing between them:
+in front. Here the graph's edges are changed, its conditionals (all on fixed shapes) give way to
+the branch that they take, and that is all:
 
 - `audio` FP32 [-1, 512], 32 ms;
 - `context` FP32 [-1, 64] and `state` FP32 [-1, 2, 128], zeros for the first chunk of a stream, then
@@ -26,6 +27,7 @@ from onnx import TensorProto, compose, helper
 
 from models import voices
 from models.canonical import finish
+from models.conditionals import inlined
 from models.specification import Arrays, Build, Case, Kind, ModelError, ModelSpec, TensorRT
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import TensorSpec
@@ -55,7 +57,7 @@ SPEC = ModelSpec(
     slo_p99_ms=50,
     default_timeout_ms=2_000,
     packages=("onnx", "silero-vad"),
-    sources=("models/canonical.py",),
+    sources=("models/canonical.py", "models/conditionals.py"),
     datasets=("voices",),
     tensorrt=TensorRT(optimal_rows=32, fp16_tolerance=0.05),
 )
@@ -76,7 +78,8 @@ def build(seed: int | None = None) -> Build:  # noqa: ARG001 - nothing is drawn
         facts={
             "source": f"{_WHEEL}/{_FILE} of the PyPI wheel silero-vad",
             "copyright": "2020-present Silero Team",
-            "changed": "batch axis of the state in front; context in and out; sampling rate fixed",
+            "changed": "batch axis of the state in front; context in and out; sampling rate fixed; "
+            "conditionals on shapes decided",
         },
         golden=_golden,
     )
@@ -117,7 +120,7 @@ def adapted(theirs: Any) -> Any:
     )
     graph.input.extend(_edge(tensor) for tensor in SPEC.inputs)
     graph.output.extend(_edge(tensor) for tensor in SPEC.outputs)
-    return model
+    return inlined(model, [first_inputs(np.zeros((n, _CHUNK), np.float32)) for n in (1, 2, 7)])
 
 
 def chunks(audio: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:

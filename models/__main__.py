@@ -64,10 +64,7 @@ def export_command(
     """
     chosen = _chosen(names, NAMES, every=every, changed=changed)
     made = _make(chosen, out)
-    checked = _tensorrt(made) if check_tensorrt else []
-    _tell(made, as_json=as_json)
-    for line in checked:
-        (_STDERR.print if as_json else print)(line)
+    _tell(_checked(made) if check_tensorrt else made, as_json=as_json)
 
 
 @app.command("package")
@@ -239,14 +236,15 @@ def _make(names: tuple[str, ...], out: Path) -> list[Made]:
     return made
 
 
-def _tensorrt(made: list[Made]) -> list[str]:
+def _checked(made: list[Made]) -> list[Made]:
     from models import tensorrt  # noqa: PLC0415 - only here
 
-    lines = []
+    checked = []
     for one in made:
         with _failing(), _busy(f"{one.model}: TensorRT builds it"):
-            lines.append(tensorrt.check(find(one.model), Path(one.path)))
-    return lines
+            said = tensorrt.check(find(one.model), Path(one.path))
+        checked.append(dataclasses.replace(one, tensorrt=said))
+    return checked
 
 
 def _tell(made: list[Made], *, as_json: bool) -> None:
@@ -271,6 +269,8 @@ def _tell(made: list[Made], *, as_json: bool) -> None:
     _STDOUT.print(table)
     for one in made:
         print(one.path)
+        if one.tensorrt:
+            print(f"  {one.tensorrt}")
 
 
 def _origin(made: Made) -> str:

@@ -27,7 +27,8 @@ class Made:
 
     `reproduced` says whether the bytes are those of the manifest; where they are not, `differs`
     names the packages that differ here, as `{it: [there, here]}`. `milliseconds` are medians of a
-    run in ONNX Runtime, in one thread, by the number of rows.
+    run in ONNX Runtime, in one thread, by the number of rows. `tensorrt` is what TensorRT
+    said of it, where it was asked.
     """
 
     model: str
@@ -43,6 +44,7 @@ class Made:
     metrics: dict[str, float]
     tests: int
     facts: dict[str, Any]
+    tensorrt: str = ""
 
 
 def make(name: str, repository: Path) -> Made:

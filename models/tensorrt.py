@@ -74,7 +74,7 @@ def check(spec: ModelSpec, model: Path) -> str:
         ModelError: TensorRT does not take the model, and what it says; or it is not installed.
     """
     if isinstance(spec.tensorrt, str):
-        return f"{spec.name}: not for TensorRT: {spec.tensorrt}"
+        return f"not for TensorRT: {spec.tensorrt}"
     if util.find_spec(_WHEEL) is None:
         raise ModelError(
             "TensorRT-RTX is not installed: take the extra `tensorrt` "
@@ -97,7 +97,7 @@ def check(spec: ModelSpec, model: Path) -> str:
     if done.returncode:
         lines = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
         raise ModelError(f"TensorRT-RTX does not take {spec.name!r}: {lines[-1]}")
-    return f"{spec.name}: {done.stdout.strip()}"
+    return done.stdout.strip()
 
 
 def _accelerated(spec: ModelSpec, wanted: TensorRT) -> str:

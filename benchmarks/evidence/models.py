@@ -56,7 +56,6 @@ def _exported(repository: Path, environment: dict[str, str] | None = None) -> li
     )
     if done.returncode:
         raise SystemExit(done.stderr)
-    print(done.stderr, end="")
     made: list[dict[str, Any]] = json.loads(done.stdout)
     return made
 
@@ -81,6 +80,7 @@ def _describe(evidence: Evidence, one: dict[str, Any], other: dict[str, Any]) ->
         "the same bytes",
         holds=one["reproduced"],
     )
+    evidence.add(f"{name}: TensorRT, without a GPU", one["tensorrt"])
     evidence.raw[name] = {"first": one, "second": other}
     if not same:
         evidence.fault(f"{name}: {one['sha256']} and {other['sha256']}")

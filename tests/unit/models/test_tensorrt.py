@@ -80,7 +80,7 @@ def test_what_tensorrt_cannot_run_says_why() -> None:
 def test_tensorrt_builds_a_model_without_a_gpu() -> None:
     """TensorRT-RTX parses the committed file and builds an engine with the spec's profile."""
     said = tensorrt.check(find("digits"), REPOSITORY / "digits" / "1" / "model.onnx")
-    assert "digits: TensorRT-RTX" in said
+    assert said.startswith("TensorRT-RTX")
     assert "builds it" in said
 
 

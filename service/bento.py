@@ -29,7 +29,7 @@ from service.errors import ConfigurationError, LupineError
 from service.frontends import http_access, http_protocol, status
 from service.frontends.docs import Docs
 from service.frontends.edge import App, Edge
-from service.frontends.http import PREFIX
+from service.frontends.http import CONTROL, PREFIX
 from service.frontends.http_body import Receive
 from service.frontends.http_call import Scope, Send
 from service.gateway import Gateway as Parts
@@ -109,7 +109,7 @@ class _Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope.get("path", "")
-        if scope["type"] == "http" and (path.startswith(f"{PREFIX}/") or path == PREFIX):
+        if scope["type"] == "http" and f"{path}/".startswith((f"{PREFIX}/", f"{CONTROL}/")):
             await self._parts.http(scope, receive, send)
         elif scope["type"] == "http" and path == "/metrics":
             await self._metrics(scope, receive, send)

@@ -98,6 +98,14 @@ class DataPlane(Inferences):
         await self._engine.unload(model)
         await self._catalogue.changed()
 
+    async def routes_changed(self) -> Mapping[str, Mapping[str, str]]:
+        """The routes were written anew: every worker looks before its next request.
+
+        Gives the aliases of each model, as they are now.
+        """
+        await self._catalogue.changed()
+        return {name: one.aliases for name, one in self._catalogue.routes.models.items()}
+
     async def keep_fresh(self, pause: float) -> None:
         """For ever: look at the engine again, every `pause` seconds."""
         while True:

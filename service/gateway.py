@@ -31,6 +31,7 @@ from service.frontends.seats import Seats
 from service.protocol.messages import Snapshot
 from service.protocol.ports import Engine
 from service.repository.ledger import Ledger
+from service.repository.routes import RoutesFile, folder_of
 from service.routing import RECHECK_SECONDS, Catalogue
 from service.runner import endpoint
 from service.settings import Settings
@@ -71,10 +72,12 @@ class Gateway:
         )
 
         def serving(snapshot: Snapshot) -> None:
-            self.telemetry.serving(snapshot)
+            self.telemetry.serving(snapshot, self._catalogue.routes)
             batcher.serving(snapshot)
 
-        self._catalogue = Catalogue(self.engine, self._ledger, serving)
+        self._catalogue = Catalogue(
+            self.engine, self._ledger, serving, RoutesFile(folder_of(settings.repository))
+        )
         self.dataplane = DataPlane(
             engine=self.engine,
             catalogue=self._catalogue,

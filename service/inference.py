@@ -106,7 +106,8 @@ class Inferences:
 
     def label(self, model: str) -> str:
         """The model's name where it is known, as metrics may show it; empty otherwise."""
-        return model if self._catalogue.knows(model) else ""
+        name = model.partition("@")[0]  # aliases are no labels: the version is one
+        return name if self._catalogue.knows(name) else ""
 
     def drain(self) -> None:
         """From now on nothing here is ready, so that others send elsewhere; all is answered."""

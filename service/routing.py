@@ -1,6 +1,7 @@
 """From the name, version or alias in a request to the one servable that answers it.
 
-No aliases exist before a registry names them, so the routed version is the highest READY one.
+Aliases come from the registry sync. A plain name is the alias `champion`; a model that has no
+aliases is served by its highest READY version.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Protocol
 from service.errors import InvalidRequestError, NotFoundError, UnavailableError
 from service.protocol.messages import Servable, Snapshot
 from service.protocol.ports import Engine
+from service.protocol.routes import CHAMPION, NO_ROUTES, Routes, RouteSource
 
 RECHECK_SECONDS = 5.0
 """How old a snapshot may get: what others change in an engine shows after this long."""
@@ -29,6 +31,14 @@ class Generation(Protocol):
         """Change it."""
 
 
+class Unrouted:
+    """Where no registry names aliases."""
+
+    def read(self) -> Routes:
+        """None."""
+        return NO_ROUTES
+
+
 class Catalogue:
     """The latest snapshot of the engine, and lookups in it.
 
@@ -36,6 +46,7 @@ class Catalogue:
         engine: what is asked.
         generation: tells when to ask again.
         heard: called with each snapshot.
+        routes: what aliases name.
     """
 
     def __init__(
@@ -43,7 +54,10 @@ class Catalogue:
         engine: Engine,
         generation: Generation,
         heard: Callable[[Snapshot], object] = lambda _: None,
+        routes: RouteSource | None = None,
     ) -> None:
+        self._source = routes or Unrouted()
+        self._routes = NO_ROUTES
         self._engine = engine
         self._generation = generation
         self._heard = heard
@@ -74,7 +88,12 @@ class Catalogue:
             NotFoundError: no such model, version or alias.
             UnavailableError: the model exists and no version of it is READY.
         """
-        return pick(self._snapshot, name, version)
+        return pick(self._snapshot, name, version, self._routes)
+
+    @property
+    def routes(self) -> Routes:
+        """What the aliases name, as of when the engine was asked."""
+        return self._routes
 
     async def snapshot(self) -> Snapshot:
         """The current snapshot, asked of the engine again."""
@@ -106,7 +125,10 @@ class Catalogue:
                 return
             generation = self._generation.current()
             started = time.monotonic()
+            # Before the engine is asked: what a route names was loaded before it was written.
+            routes = self._source.read()
             self._snapshot = _kept(self._snapshot, await self._engine.snapshot())
+            self._routes = routes
             self._heard(self._snapshot)
             self._seen, self._taken = generation, started
 
@@ -127,19 +149,28 @@ def _kept(old: Snapshot, new: Snapshot) -> Snapshot:
     )
 
 
-def pick(snapshot: Snapshot, name: str, version: str) -> Servable:
+def pick(snapshot: Snapshot, name: str, version: str, routes: Routes = NO_ROUTES) -> Servable:
     """Look a name up in a snapshot.
 
+    Args:
+        snapshot: what is loaded.
+        name: of a model, or `model@alias`.
+        version: a number, or empty.
+        routes: what the aliases name.
+
     Raises:
-        InvalidRequestError: the version is no positive whole number.
+        InvalidRequestError: the version is no positive whole number, or comes with an alias.
         NotFoundError: no such model, version or alias.
-        UnavailableError: the model is known, and nothing of it is READY.
+        UnavailableError: the model is known, and nothing of it, or not what the alias names, is
+            READY.
     """
     versions = snapshot.servables.get(name)
     if versions is None:
-        _explain(snapshot, name)
-        raise NotFoundError(f"no model {name!r:.200} is known here")
+        return _by_alias(snapshot, name, version, routes)
     if not version:
+        routed = routes.models.get(name)
+        if routed is not None and routed.aliases:
+            return _routed(name, CHAMPION, routed.aliases, versions)
         return next(iter(versions.values())) if len(versions) == 1 else highest(versions)
     if not (version.isascii() and version.isdigit()):
         raise InvalidRequestError(
@@ -154,15 +185,43 @@ def pick(snapshot: Snapshot, name: str, version: str) -> Servable:
     return found
 
 
+def _by_alias(snapshot: Snapshot, name: str, version: str, routes: Routes) -> Servable:
+    """The servable of `model@alias`; a model's own name cannot have an `@` in it."""
+    base, at, alias = name.partition("@")
+    versions = snapshot.servables.get(base)
+    if not at or versions is None:
+        _explain(snapshot, base if at else name)
+        raise NotFoundError(f"no model {name!r:.200} is known here")
+    if version:
+        raise InvalidRequestError(
+            f"{name!r:.200} names an alias, and version {version!r:.60} comes with it: one of both"
+        )
+    routed = routes.models.get(base)
+    return _routed(base, alias, routed.aliases if routed is not None else {}, versions)
+
+
+def _routed(
+    name: str, alias: str, aliases: Mapping[str, str], versions: Mapping[str, Servable]
+) -> Servable:
+    version = aliases.get(alias)
+    if version is None:
+        there = f": there is {', '.join(sorted(aliases))}" if aliases else ""
+        raise NotFoundError(f"model {name!r} has no alias {alias!r:.60}{there}")
+    found = versions.get(version)
+    if found is None:
+        raise UnavailableError(
+            f"model {name!r} version {version}, which the alias {alias!r} names, is not loaded",
+            retry_after=RECHECK_SECONDS,
+        )
+    return found
+
+
 def highest(versions: Mapping[str, Servable]) -> Servable:
     """The servable with the highest version, by number."""
     return versions[max(versions, key=int)]
 
 
 def _explain(snapshot: Snapshot, name: str) -> None:
-    base, at, alias = name.partition("@")
-    if at and base in snapshot.servables:
-        raise NotFoundError(f"model {base!r} has no alias {alias!r:.60}")
     for state in snapshot.index:
         if state.name == name:
             raise UnavailableError(

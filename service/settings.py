@@ -116,6 +116,38 @@ class AdmissionSettings(_Section):
     total: int = Field(8192, ge=1, description="requests of all models in flight, per worker")
 
 
+class RegistrySettings(_Section):
+    """What `lupine sync` takes from MLflow; MLFLOW_TRACKING_URI says where that is."""
+
+    select: Literal["tag", "names", "prefix"] = Field(
+        "tag", description="models to serve: with the tag lupine.serve=true, or by name"
+    )
+    names: str = Field("", description="NAME[,...] for select = names")
+    prefix: str = Field("", description="what names begin with, for select = prefix")
+    poll_seconds: float = Field(
+        10.0, ge=1, le=3600, description="seconds between two looks, more or less"
+    )
+    keep_versions: int = Field(
+        3, ge=1, le=100, description="versions of a model that stay, routed ones among them"
+    )
+    max_model_bytes: ByteSize = Field(
+        ByteSize(2 << 30), gt=0, description="bytes that a model's file may have"
+    )
+    max_batch_size: int = Field(
+        64, ge=1, le=4096, description="rows of a batch, where the version says nothing"
+    )
+    smoke_seconds: int = Field(
+        60, ge=1, le=3600, description="seconds of CPU that a trial run may take"
+    )
+    smoke_memory_bytes: ByteSize = Field(
+        ByteSize(8 << 30), gt=0, description="bytes of address space that a trial run may take"
+    )
+
+    def chosen_names(self) -> frozenset[str]:
+        """The names in `names`."""
+        return frozenset(part.strip() for part in self.names.split(",") if part.strip())
+
+
 class TelemetrySettings(_Section):
     """What is told of the requests."""
 
@@ -136,6 +168,7 @@ class Settings(_Section):
     triton: TritonSettings = TritonSettings()
     batching: BatchingSettings = BatchingSettings()
     admission: AdmissionSettings = AdmissionSettings()
+    registry: RegistrySettings = RegistrySettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     admin_key: SecretStr = Field(
         SecretStr(""), description="bearer token for /lupine/v1 and for load and unload"

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli import bench, config, doctor, making, models, screen, serve
+from service.cli import bench, config, doctor, making, models, screen, serve, sync
 from service.errors import LupineError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(serve.triton)
 app.add_typer(models.app, name="models")
+app.add_typer(sync.app, name="sync")
 for program in (making.export, making.publish, bench.bench):
     app.command(
         context_settings={

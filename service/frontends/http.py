@@ -43,6 +43,7 @@ from service.telemetry import Telemetry
 from service.wires import oip_json
 
 PREFIX = "/v2"
+CONTROL = "/lupine"
 _BINARY = (b"content-type", b"application/octet-stream")
 _NOT_OFFERED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
 
@@ -65,7 +66,10 @@ class HttpFrontend:
         call = Call(scope, receive, send)
         call.span = http_access.span(call, self._telemetry)
         try:
-            await self._dispatch(call, _segments(scope))
+            if scope["path"].startswith(CONTROL):
+                await self._administer(call, _segments(scope))
+            else:
+                await self._dispatch(call, _segments(scope))
         except LupineError as error:
             await call.refuse(error)
         except ClientGoneError:
@@ -108,6 +112,20 @@ class HttpFrontend:
                 raise UnsupportedError(f"Triton's extension {first!r} is not offered here")
             case _:
                 raise NotFoundError("no such path under /v2: see /docs")
+
+    async def _administer(self, call: Call, segments: Sequence[str]) -> None:
+        """What is under /lupine/v1: for whoever may administer."""
+        match segments:
+            case ["v1", "routes"]:
+                call.allow("POST")
+                self._check_admin(call)
+                await call.reply(await self._dataplane.routes_changed())
+            case _:
+                raise NotFoundError("no such path under /lupine: v1/routes is there")
+
+    def _check_admin(self, call: Call) -> None:
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in call.headers.items()}
+        self._gate.check(call.peer, headers)
 
     async def _repository(self, call: Call, rest: Sequence[str]) -> None:
         match rest:
@@ -157,8 +175,7 @@ class HttpFrontend:
 
     async def _control(self, call: Call, model: str, verb: str) -> None:
         call.allow("POST")
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in call.headers.items()}
-        self._gate.check(call.peer, headers)
+        self._check_admin(call)
         parameters = (await self._json(call, "POST")).get("parameters", {})
         if not isinstance(parameters, dict):
             raise InvalidRequestError("'parameters' is no object")

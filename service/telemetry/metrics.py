@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.protocol.messages import Servable, Snapshot
+from service.protocol.routes import NO_ROUTES, Routes
 from service.protocol.span import Span, continued
 from service.settings import TelemetrySettings
 from service.telemetry import workers
@@ -34,6 +35,8 @@ class Telemetry:
 
     def __init__(self, settings: TelemetrySettings | None = None) -> None:
         self._registry = registry = CollectorRegistry()
+        self._aliases = _Aliases()
+        registry.register(self._aliases)
         self._requests = Histogram(
             "lupine_request_duration_seconds",
             "Time from a request's last byte to its answer",
@@ -150,8 +153,9 @@ class Telemetry:
         span = None if traceparent is None else continued(traceparent, tracestate)
         return Span() if span is None and self.access_log is not None else span
 
-    def serving(self, snapshot: Snapshot) -> None:
-        """These are the servables now: draw a bucket edge at the SLO of each."""
+    def serving(self, snapshot: Snapshot, routes: Routes = NO_ROUTES) -> None:
+        """These are the servables and aliases now: draw a bucket edge at the SLO of each."""
+        self._aliases.routes = routes
         for model, versions in snapshot.servables.items():
             slos = {servable.policy.slo_p99 for servable in versions.values()}
             self._requests.draw(model, slos - {None})  # type: ignore[arg-type]  # mypy keeps the None
@@ -227,7 +231,24 @@ class Telemetry:
             return self._registry
         registry = CollectorRegistry()
         registry.register(_Sums(workers.read(folder)))
+        registry.register(self._aliases)
         return registry
+
+
+class _Aliases(Collector):
+    """What each alias names. Every worker knows it; over the workers it would be a sum."""
+
+    def __init__(self) -> None:
+        self.routes = NO_ROUTES
+
+    def collect(self) -> Iterable[Metric]:
+        found = GaugeMetricFamily(
+            "lupine_alias_version", "The version that an alias names", labels=["model", "alias"]
+        )
+        for model, routed in self.routes.models.items():
+            for alias, version in routed.aliases.items():
+                found.add_metric([model, alias], float(version))
+        return [found]
 
 
 class _Sums(Collector):

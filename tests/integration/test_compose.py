@@ -16,6 +16,7 @@ import yaml
 from benchmarks.harness.gateway import ROOT, free_port
 from service import settings
 from service.runner.runtime import assemble_backends
+from tests.committed import SERVED
 from tests.requires import require_triton_runtime
 
 _FILE = ROOT / "deploy" / "compose.yaml"
@@ -115,7 +116,7 @@ def test_triton_takes_the_flags_and_loads_every_model(tmp_path: Path) -> None:
         )
     try:
         states = _index(server, f"http://127.0.0.1:{port}", log)
-        assert states == dict.fromkeys(("digits", "magika", "parcel_router"), "READY")
+        assert states == dict.fromkeys(SERVED, "READY")
         assert re.search(r"strict_model_config\s*\|\s*1", log.read_text())
         assert re.search(r"model_control_mode\s*\|\s*MODE_EXPLICIT", log.read_text())
     finally:

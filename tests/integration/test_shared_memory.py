@@ -138,9 +138,12 @@ def _asked(
     url: str, model: str, message: Any, data: bytes, patience: float = 60.0
 ) -> httpx.Response:
     header = json.dumps(message).encode()
-    length = {"Inference-Header-Content-Length": str(len(header))}
+    headers = {
+        "Inference-Header-Content-Length": str(len(header)),
+        "X-Request-Timeout-Ms": "120000",  # slow runs wait for one another
+    }
     return httpx.post(
-        f"{url}/v2/models/{model}/infer", content=header + data, headers=length, timeout=patience
+        f"{url}/v2/models/{model}/infer", content=header + data, headers=headers, timeout=patience
     )
 
 

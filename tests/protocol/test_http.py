@@ -146,6 +146,16 @@ def test_a_key_guards_what_changes_things(strict: Serving) -> None:
         assert http.post(INFER, json=REQUEST).status_code == 200
 
 
+def test_routes_are_looked_at_again_by_whoever_may_administer(strict: Serving) -> None:
+    """What the sync says after an alias has moved; it answers with the aliases as they are."""
+    with httpx.Client(base_url=strict.url) as http:
+        assert http.post("/lupine/v1/routes").status_code == 401
+        key = {"Authorization": "Bearer open sesame"}
+        assert http.post("/lupine/v1/routes", headers=key).json() == {}
+        assert http.get("/lupine/v1/routes", headers=key).status_code == 405
+        assert "v1/routes is there" in http.post("/lupine/v1/x", headers=key).json()["error"]
+
+
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "Origin"])
 def test_behind_a_proxy_nobody_is_local(http: httpx.Client, header: str) -> None:
     """Without a key only a peer that is plainly local may load."""

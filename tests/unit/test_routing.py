@@ -6,6 +6,7 @@ import pytest
 
 from service.errors import InvalidRequestError, LupineError, NotFoundError, UnavailableError
 from service.protocol.messages import ModelState, Snapshot
+from service.protocol.routes import ModelRoutes, Routes
 from service.routing import Catalogue, pick
 from tests.unit.doubles import LocalGeneration, TinyEngine, servable, snapshot
 
@@ -159,3 +160,61 @@ async def test_only_names_that_were_ready_are_known() -> None:
     assert not catalogue.knows("broken")
     assert not catalogue.knows("anything")
     assert catalogue.versions("anything") == []
+
+
+ALIASES = Routes(
+    models={
+        "digits": ModelRoutes(aliases={"champion": "2", "challenger": "10", "old": "1"}),
+        "solo": ModelRoutes(aliases={"challenger": "1"}),
+    }
+)
+
+
+def test_a_bare_name_is_the_champion() -> None:
+    """However high the other versions are: a challenger that is loaded takes no traffic."""
+    assert pick(SERVED, "digits", "", ALIASES).version == "2"
+    assert pick(SERVED, "digits@champion", "", ALIASES).version == "2"
+    assert pick(SERVED, "digits@challenger", "", ALIASES).version == "10"
+    assert pick(SERVED, "digits", "9", ALIASES).version == "9"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "version", "told"),
+    [
+        (NotFoundError, "digits@next", "", "no alias 'next': there is challenger, champion, old"),
+        (NotFoundError, "solo", "", "no alias 'champion': there is challenger"),
+        (NotFoundError, "nothing@champion", "", "no model 'nothing@champion' is known"),
+        (UnavailableError, "digits@old", "", "version 1, which the alias 'old' names, is not load"),
+        (UnavailableError, "broken@champion", "", "'broken' is not loaded: the graph is no graph"),
+        (InvalidRequestError, "digits@champion", "2", "names an alias, and version '2' comes with"),
+    ],
+)
+def test_what_an_alias_does_not_name(
+    kind: type[LupineError], name: str, version: str, told: str
+) -> None:
+    """An unknown alias is not found beside the known ones; a known one may name what is gone."""
+    with pytest.raises(kind, match=told):
+        pick(SERVED, name, version, ALIASES)
+
+
+class Written:
+    """Routes that a test writes anew."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def read(self) -> Routes:
+        """As they are."""
+        return Routes(models={"digits": ModelRoutes(aliases={"champion": self.version})})
+
+
+async def test_every_worker_follows_a_flip_before_its_next_request() -> None:
+    """The generation tells them; until it changes an answer may come from either."""
+    engine = TinyEngine(servable("digits", "1"), servable("digits", "2"))
+    generation, routes = LocalGeneration(), Written("1")
+    workers = [Catalogue(engine, generation, routes=routes) for _ in range(2)]
+    assert {(await one.resolve("digits", "")).version for one in workers} == {"1"}
+    routes.version = "2"
+    await workers[0].changed()
+    assert not workers[1].fresh()
+    assert {(await one.resolve("digits", "")).version for one in workers} == {"2"}

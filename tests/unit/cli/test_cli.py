@@ -13,6 +13,7 @@ from service import settings
 from service.cli import config
 from service.cli.app import app
 from service.cli.screen import size
+from service.registry.state import Model, Published, Refusal, State, StateFolder
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = [
@@ -22,6 +23,10 @@ COMMANDS = [
     ["models", "list"],
     ["models", "load"],
     ["models", "unload"],
+    ["sync", "once"],
+    ["sync", "watch"],
+    ["sync", "status"],
+    ["sync", "rollback"],
     ["doctor"],
     ["config", "show"],
     ["config", "docs"],
@@ -108,3 +113,33 @@ def test_the_settings_page_describes_every_setting() -> None:
 def test_sizes_are_readable(count: int, words: str) -> None:
     """Not a row of digits."""
     assert size(count) == words
+
+
+def test_sync_says_what_it_lacks(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository, and a registry by name, before anything is asked."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    told = cli.invoke(app, ["sync", "once"]).exception
+    assert "the model repository 'triton_repo' is no folder" in str(told)
+    Path("triton_repo").mkdir()
+    told = cli.invoke(app, ["sync", "once"]).exception
+    assert "MLFLOW_TRACKING_URI names no registry" in str(told)
+    told = cli.invoke(app, ["sync", "once"], env={"MLFLOW_TRACKING_URI": "file:///x"}).exception
+    assert "MLFLOW_TRACKING_URI is 'file:///x'" in str(told)
+
+
+def test_sync_status_shows_aliases_and_refusals(cli: CliRunner) -> None:
+    """Nothing on the first day; then what each alias names, and why a version is not served."""
+    assert cli.invoke(app, ["sync", "status"]).exit_code == 0
+    published = Published(sha256="0" * 64, bytes=1, order=1)
+    model = Model(versions={"1": published}, routes={"champion": "1"}, held={"champion": "2"})
+    refusal = Refusal(reason="it has a model.py", tries=1, final=True)
+    StateFolder(Path("triton_repo.sync")).write(
+        State(models={"digits": model}, refused={"digits/3": refusal}, registry="it is away")
+    )
+    shown = cli.invoke(app, ["sync", "status"], env={"COLUMNS": "200"}).output
+    assert "champion → 1" in shown
+    assert "champion not to 2" in shown
+    assert "digits/3 is refused: it has a model.py" in shown
+    assert "the registry: it is away" in shown
+    found = json.loads(cli.invoke(app, ["sync", "status", "--json"]).output)
+    assert found["models"]["digits"]["routes"] == {"champion": "1"}

@@ -1,0 +1,194 @@
+"""`lupine sync`: what MLflow's aliases say is what is served."""
+# ruff: noqa: PLC0415 - `lupine --help` must answer at once, so commands import when they run
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli import screen
+from service.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from service.registry.state import StateFolder
+    from service.registry.sync import Report, Sync
+    from service.settings import Settings
+
+_URI = "MLFLOW_TRACKING_URI"
+_JITTER = 0.2  # of the pause, either way: many gateways do not ask at once
+
+app = typer.Typer(no_args_is_help=True)
+
+_Repository = Annotated[
+    Path | None,
+    typer.Option(
+        "--repository", help="The model repository.", show_default="triton_repo", metavar="FOLDER"
+    ),
+]
+_Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", help="The gateway's HTTP.", show_default="as in the settings", metavar="URL"
+    ),
+]
+
+
+@app.callback()
+def sync() -> None:
+    """Bring the repository, and the gateway that serves it, to what MLflow's aliases say.
+
+    `MLFLOW_TRACKING_URI` names the registry, MLflow's own variables the credentials. A version is
+    fetched, checked, tried out in a process of its own, loaded beside the others, and only then
+    does the alias go there. What serves keeps serving, whatever goes wrong.
+    """
+
+
+@app.command()
+def once(*, repository: _Repository = None, url: _Url = None) -> None:
+    """Sync once, and try again what was refused. Exits 1 if something is wrong.
+
+    For example:
+
+    - `MLFLOW_TRACKING_URI=http://127.0.0.1:5000 lupine sync once`
+    """
+    with _syncing(repository, url) as (syncing, _):
+        report = syncing.once(again=True)
+    _tell(report)
+    if not report.done and not report.wrong:
+        typer.echo("everything is as the registry says")
+    raise typer.Exit(1 if report.wrong else 0)
+
+
+@app.command()
+def watch(*, repository: _Repository = None, url: _Url = None) -> None:
+    """Sync again and again, until SIGTERM or Ctrl-C. Says what it does, and each trouble once.
+
+    For example:
+
+    - `LUPINE_REGISTRY__POLL_SECONDS=5 lupine sync watch`
+    """
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    told: tuple[str, ...] = ()
+    with _syncing(repository, url) as (syncing, settings):
+        typer.echo(f"syncing from {os.environ[_URI]}")
+        pause = settings.registry.poll_seconds
+        while not ended.is_set():
+            report = syncing.once()
+            news = tuple(one for one in report.wrong if one not in told)
+            _tell(type(report)(done=report.done, wrong=news))
+            if told and not report.wrong:
+                typer.echo("all is well again")
+            told = report.wrong
+            ended.wait(pause * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+
+
+@app.command()
+def status(*, repository: _Repository = None, as_json: screen.AsJson = False) -> None:
+    """Show what is synced, what each alias names, and what is wrong.
+
+    For example:
+
+    - `lupine sync status --json`
+    """
+    import msgspec
+
+    _, folder = _folder(repository)
+    state = folder.read()
+    if as_json:
+        typer.echo(msgspec.json.encode(state).decode())
+        return
+    rows = [
+        (
+            name,
+            ", ".join(f"{alias} → {version}" for alias, version in sorted(model.routes.items())),
+            ", ".join(sorted(model.versions, key=int)),
+            ", ".join(f"{alias} not to {bad}" for alias, bad in sorted(model.held.items())),
+        )
+        for name, model in sorted(state.models.items())
+    ]
+    screen.table(("model", "aliases", "versions here", "rolled back"), rows)
+    for where, refusal in sorted(state.refused.items()):
+        typer.echo(f"{where} is refused: {refusal.reason}")
+    if state.registry:
+        typer.echo(f"the registry: {state.registry}")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
+    *,
+    alias: Annotated[str, typer.Option(metavar="ALIAS", help="The alias.")] = "champion",
+    repository: _Repository = None,
+    url: _Url = None,
+) -> None:
+    """Let an alias name the version that it named before. Nothing is downloaded.
+
+    The alias is moved in the registry too; where that does not answer, its word is left aside until
+    it names yet another version.
+
+    For example:
+
+    - `lupine sync rollback digits`
+    """
+    with _syncing(repository, url) as (syncing, _):
+        report = syncing.roll_back(name, alias)
+    _tell(report)
+
+
+@contextmanager
+def _syncing(repository: Path | None, url: str | None) -> Iterator[tuple[Sync, Settings]]:
+    from service.registry.gateway_client import GatewayClient
+    from service.registry.mlflow import MlflowRegistry, RegistryError
+    from service.registry.sync import Sync
+    from service.repository import layout
+
+    settings, folder = _folder(repository)
+    layout.check_repository(settings.repository.path)
+    if not os.environ.get(_URI):
+        raise ConfigurationError(f"{_URI} names no registry, such as http://127.0.0.1:5000")
+    try:
+        registry = MlflowRegistry(os.environ[_URI])
+    except RegistryError as error:
+        raise ConfigurationError(str(error)) from None
+    host = settings.server.host
+    shown = f"[{host}]" if ":" in host else host
+    gateway = GatewayClient(
+        url or f"http://{shown}:{settings.server.port}", settings.admin_key.get_secret_value()
+    )
+    try:
+        with folder.locked(), screen.stderr().status("syncing") as spinner:
+            path = settings.repository.path
+            told = spinner.update
+            syncing = Sync(
+                registry, path, folder, settings=settings.registry, gateway=gateway, told=told
+            )
+            yield syncing, settings
+    finally:
+        gateway.close()
+        registry.close()
+
+
+def _folder(repository: Path | None) -> tuple[Settings, StateFolder]:
+    from service.cli.effective import effective
+    from service.registry.state import StateFolder
+    from service.repository.routes import folder_of
+
+    settings, _ = effective({"repository.path": repository})
+    return settings, StateFolder(folder_of(settings.repository))
+
+
+def _tell(report: Report) -> None:
+    for line in report.done:
+        typer.echo(line)
+    for line in report.wrong:
+        screen.complain(line)

@@ -1,0 +1,1 @@
+"""The registry sync: what MLflow's aliases say is what is served."""

@@ -1,0 +1,141 @@
+"""What the sync knows, on disk: replaced at once and whole, so that no crash tears it.
+
+The folder lies beside the repository, on the same filesystem and never in it: any other file in a
+model's folder makes Triton reload the model.
+
+- `state.json`: what was published, routed, refused and held;
+- `routes.json`: what the gateway's workers read;
+- `staging/<model>/<version>/`: what is being downloaded;
+- `lock`: who syncs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from service.errors import ConfigurationError
+from service.protocol.routes import Routes
+from service.repository.routes import FILE as ROUTES_FILE
+
+_STATE = "state.json"
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """A version in the repository."""
+
+    sha256: str
+    bytes: int
+    order: int  # the higher, the later it was published or routed
+    ours: bool = True  # the sync put it there, and may take it away
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the sync looks after.
+
+    `routes` are the aliases with their versions; `before` the versions that `champion` had, the
+    latest last; `held` are aliases that were rolled back here, with the version that they are not
+    to go to again until the registry names another.
+    """
+
+    versions: Mapping[str, Published] = {}
+    routes: Mapping[str, str] = {}
+    before: tuple[str, ...] = ()
+    held: Mapping[str, str] = {}
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a version is not served, and how often it was tried."""
+
+    reason: str
+    tries: int
+    final: bool  # trying again would change nothing: the bytes themselves are at fault
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. `refused` is by `model/version`."""
+
+    models: Mapping[str, Model] = {}
+    refused: Mapping[str, Refusal] = {}
+    registry: str = ""  # what is wrong with the registry; empty: nothing
+    order: int = 0
+
+
+class StateFolder:
+    """The sync's folder.
+
+    Args:
+        path: made where there is none.
+
+    Raises:
+        ConfigurationError: it cannot be made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o755)
+        except OSError as error:
+            raise ConfigurationError(f"the sync's folder {path} cannot be made: {error}") from None
+
+    @property
+    def staging(self) -> Path:
+        """Where versions are put together."""
+        return self.path / "staging"
+
+    def read(self) -> State:
+        """What is known; nothing on the first day.
+
+        Raises:
+            ConfigurationError: the file is none of ours.
+        """
+        path = self.path / _STATE
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=State)
+        except FileNotFoundError:
+            return State()
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ConfigurationError(
+                f"{path} is no state of the sync: {error}; moved away, all is synced anew"
+            ) from None
+
+    def write(self, state: State) -> None:
+        """Replace what is known."""
+        self._replace(_STATE, msgspec.json.format(msgspec.json.encode(state), indent=1))
+
+    def write_routes(self, routes: Routes) -> None:
+        """Replace what the workers read."""
+        self._replace(ROUTES_FILE, msgspec.json.format(msgspec.json.encode(routes), indent=1))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only one who syncs.
+
+        Raises:
+            ConfigurationError: another process does already.
+        """
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ConfigurationError(
+                f"another process syncs into {self.path} already: `lupine sync status` shows it"
+            ) from None
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _replace(self, name: str, content: bytes) -> None:
+        staged = self.path / f"{name}.{os.getpid()}"
+        with staged.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(self.path / name)

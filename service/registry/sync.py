@@ -1,0 +1,294 @@
+"""Applies what `plan` says: fetch, try out, publish, load, flip, retire; each step at once or not.
+
+After every step the state is written, and every step may be done again: a sync that is killed
+anywhere is gone on with by the next one, and what served keeps serving meanwhile.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from service.errors import ConfigurationError
+from service.protocol.routes import CHAMPION, ModelRoutes, Routes
+from service.registry import configuring, fetch, plan, smoke
+from service.registry.gateway_client import GatewayClient
+from service.registry.mlflow import MlflowRegistry, RegisteredModel, RegistryError
+from service.registry.plan import Aliases, Fetch, Flip, Retire
+from service.registry.publication import Publication
+from service.registry.refused import RefusedVersionError
+from service.registry.state import Model, Published, Refusal, State, StateFolder
+from service.settings import RegistrySettings
+
+_SERVE_TAG = "lupine.serve"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one sync did, a sentence each, and what is wrong."""
+
+    done: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+
+class Sync:
+    """Brings a repository to what a registry says.
+
+    Args:
+        registry: is asked.
+        repository: of models; exists.
+        folder: what is known; its lock is held by the caller.
+        settings: what is selected, and the limits.
+        gateway: that serves the repository.
+        told: is called with each step before it is taken.
+    """
+
+    def __init__(
+        self,
+        registry: MlflowRegistry,
+        repository: Path,
+        folder: StateFolder,
+        *,
+        settings: RegistrySettings,
+        gateway: GatewayClient,
+        told: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._registry = registry
+        self._publication = Publication(repository, folder.staging, gateway)
+        self._folder = folder
+        self._settings = settings
+        self._gateway = gateway
+        self._told = told
+        self._polls = 0
+
+    def once(self, *, again: bool = False) -> Report:
+        """One sync. Whatever goes wrong with one version leaves the others alone.
+
+        Args:
+            again: try what was refused for good once more.
+
+        Raises:
+            ConfigurationError: the folder or the repository cannot be used.
+        """
+        self._polls += 1
+        state = self._folder.read()
+        if again:
+            state = msgspec.structs.replace(state, refused={})
+        try:
+            wanted = self._wanted()
+        except RegistryError as error:
+            self._write(msgspec.structs.replace(state, registry=str(error)))
+            return Report(done=(), wrong=(str(error),))
+        state = msgspec.structs.replace(state, registry="", refused=_current(state, wanted))
+        running = self._gateway.running()
+        done: list[str] = []
+        for step in plan.fetches(wanted, state, self._polls):
+            self._told(f"{step.model} version {step.version}: fetching")
+            state = self._fetched(step, state, running=running, done=done)
+        for flip in plan.flips(wanted, state):
+            state = self._flipped(flip, state, running=running, done=done)
+        for retire in plan.retirements(wanted, state, self._settings.keep_versions):
+            state = self._retired(retire, state, running=running, done=done)
+        self._write(state)
+        self._sweep(state)
+        wrong = [f"{where}: {refusal.reason}" for where, refusal in state.refused.items()]
+        return Report(done=tuple(done), wrong=(*wrong, *_lost(state, wanted)))
+
+    def roll_back(self, name: str, alias: str = CHAMPION) -> Report:
+        """Let an alias name the version that it named before; nothing is downloaded.
+
+        The registry's alias is moved too, where it answers. Where it does not, its word is left
+        aside until it names another version than the one that was rolled back.
+
+        Raises:
+            ConfigurationError: there is no such model or alias, or it never named another version.
+        """
+        state = self._folder.read()
+        model = state.models.get(name)
+        if model is None or alias not in model.routes:
+            known = ", ".join(sorted(state.models)) or "none"
+            raise ConfigurationError(f"{name!r} has no alias {alias!r} here: models are {known}")
+        pair = plan.rolled_back(model, alias)
+        if pair is None:
+            raise ConfigurationError(
+                f"{name}@{alias} names version {model.routes[alias]} and has named no other "
+                "that is still here"
+            )
+        bad, good = pair
+        flip = Flip(name, {**model.routes, alias: good}, {**model.held, alias: bad})
+        done: list[str] = []
+        state = self._flipped(flip, state, running=self._gateway.running(), done=done)
+        self._write(state)
+        try:
+            self._registry.move_alias(name, alias, good)
+        except RegistryError as error:
+            return Report(done=tuple(done), wrong=(f"the alias stays in the registry: {error}",))
+        return Report(done=(*done, f"{name}@{alias} moved in the registry too"), wrong=())
+
+    def _wanted(self) -> dict[str, Aliases]:
+        return {
+            model.name: model.aliases
+            for model in self._registry.models()
+            if model.aliases and self._selected(model)
+        }
+
+    def _selected(self, model: RegisteredModel) -> bool:
+        settings = self._settings
+        match settings.select:
+            case "names":
+                return model.name in settings.chosen_names()
+            case "prefix":
+                return model.name.startswith(settings.prefix)
+            case _:
+                return model.tags.get(_SERVE_TAG, "").lower() == "true"
+
+    # ------------------------------------------------------------ fetch
+
+    def _fetched(self, step: Fetch, state: State, *, running: bool, done: list[str]) -> State:
+        try:
+            published = self._bring(step, state, running=running)
+        except (RefusedVersionError, RegistryError, OSError) as error:
+            return _refused(state, step, error)
+        models = dict(state.models)
+        model = models.get(step.model, Model())
+        foreign = {} if model.versions else self._publication.foreign(step.model)
+        if step.version in foreign:  # the very bytes: they stay somebody else's
+            published = msgspec.structs.replace(published, ours=False)
+        versions = {**foreign, **model.versions, step.version: published}
+        models[step.model] = msgspec.structs.replace(model, versions=versions)
+        refused = {
+            k: v for k, v in state.refused.items() if k != plan.key(step.model, step.version)
+        }
+        state = msgspec.structs.replace(
+            state, models=models, refused=refused, order=state.order + 1
+        )
+        self._write(state)
+        done.append(f"{step.model} version {step.version}: {published.bytes:,} bytes, loaded")
+        return state
+
+    def _bring(self, step: Fetch, state: State, *, running: bool) -> Published:
+        version = self._registry.version(step.model, step.version)
+        limits = self._settings
+        fetched = fetch.fetch(
+            self._registry, version, self._folder.staging, max_bytes=limits.max_model_bytes
+        )
+        config = configuring.wanted(
+            step.model, fetched.model.name, version.tags, fetched.config, limits.max_batch_size
+        )
+        if fetched.model.name.endswith(".onnx"):
+            self._told(f"{step.model} version {step.version}: trying it out")
+            config = smoke.try_out(
+                fetched.model,
+                config,
+                seconds=limits.smoke_seconds,
+                memory_bytes=limits.smoke_memory_bytes,
+            )
+        self._told(f"{step.model} version {step.version}: publishing it")
+        known = state.models.get(step.model, Model()).versions
+        self._publication.add(
+            step.model,
+            step.version,
+            fetched,
+            config,
+            known or self._publication.foreign(step.model),
+            running=running,
+        )
+        return Published(sha256=fetched.sha256, bytes=fetched.bytes, order=state.order + 1)
+
+    # ------------------------------------------------------------ flip and retire
+
+    def _flipped(self, flip: Flip, state: State, *, running: bool, done: list[str]) -> State:
+        model = state.models[flip.model]
+        changed = plan.flipped(model, flip, state.order + 1)
+        models = {**state.models, flip.model: changed}
+        state = msgspec.structs.replace(state, models=models, order=state.order + 1)
+        self._folder.write_routes(
+            Routes(
+                models={
+                    name: ModelRoutes(aliases=one.routes)
+                    for name, one in state.models.items()
+                    if one.routes
+                }
+            )
+        )
+        if running:
+            self._gateway.routes_changed()
+        self._write(state)
+        for alias in sorted({*model.routes, *flip.routes}):
+            old, new = model.routes.get(alias), flip.routes.get(alias)
+            if old != new:
+                done.append(f"{flip.model}@{alias}: {old or 'nothing'} → {new or 'nothing'}")
+        return state
+
+    def _retired(self, retire: Retire, state: State, *, running: bool, done: list[str]) -> State:
+        model = state.models[retire.model]
+        left = {k: v for k, v in model.versions.items() if k not in retire.versions}
+        try:
+            self._publication.retire(retire.model, retire.versions, left, running=running)
+        except RefusedVersionError as error:
+            done.append(f"{retire.model}: old versions stay for now: {error.reason}")
+            return state
+        changed = msgspec.structs.replace(
+            model, versions=left, before=tuple(one for one in model.before if one in left)
+        )
+        state = msgspec.structs.replace(state, models={**state.models, retire.model: changed})
+        self._write(state)
+        done.append(f"{retire.model}: version {', '.join(retire.versions)} retired")
+        return state
+
+    def _sweep(self, state: State) -> None:
+        """Staging holds what may be gone on with: of versions that may still come."""
+        if not self._folder.staging.is_dir():
+            return
+        for entry in self._folder.staging.iterdir():
+            if not entry.is_dir():
+                entry.unlink()
+                continue
+            waiting = [
+                version
+                for version in entry.iterdir()
+                if not getattr(state.refused.get(f"{entry.name}/{version.name}"), "final", True)
+            ]
+            for version in entry.iterdir():
+                if version not in waiting:
+                    shutil.rmtree(version, ignore_errors=True)
+            if not waiting:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _write(self, state: State) -> None:
+        self._folder.write(state)
+
+
+def _refused(state: State, step: Fetch, error: Exception) -> State:
+    final = isinstance(error, RefusedVersionError) and error.final
+    where = plan.key(step.model, step.version)
+    before = state.refused.get(where)
+    tries = (before.tries if before else 0) + 1
+    refusal = Refusal(reason=str(error), tries=tries, final=final)
+    return msgspec.structs.replace(state, refused={**state.refused, where: refusal})
+
+
+def _current(state: State, wanted: Mapping[str, Aliases]) -> dict[str, Refusal]:
+    """The refusals that still matter: of versions that an alias still names."""
+    named = {plan.key(name, one) for name, aliases in wanted.items() for one in aliases.values()}
+    return {where: refusal for where, refusal in state.refused.items() if where in named}
+
+
+def _lost(state: State, wanted: Mapping[str, Aliases]) -> list[str]:
+    """What serves on though the registry has it no more."""
+    found = []
+    for name, model in sorted(state.models.items()):
+        if CHAMPION not in model.routes:
+            continue
+        if name not in wanted:
+            found.append(f"{name} is not in the registry any more, or not selected: it serves on")
+        elif CHAMPION not in wanted[name]:
+            found.append(
+                f"{name} has no alias {CHAMPION} any more: "
+                f"version {model.routes[CHAMPION]} serves on"
+            )
+    return found

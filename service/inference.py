@@ -298,7 +298,7 @@ class Inferences:
             raise DeadlineError(
                 f"the request for model {request.model!r:.200} came after its deadline"
             )
-        servable = self._catalogue.pick(request.model, request.version)
+        servable = self._catalogue.pick(request.model, request.version, request.id)
         return servable, validation.check(request, servable)
 
     def _permit(

@@ -15,7 +15,13 @@ from typing import Protocol
 from service.errors import InvalidRequestError, NotFoundError, UnavailableError
 from service.protocol.messages import Servable, Snapshot
 from service.protocol.ports import Engine
-from service.protocol.routes import CHAMPION, NO_ROUTES, Routes, RouteSource
+from service.protocol.routes import (
+    CHAMPION,
+    NO_ROUTES,
+    Routes,
+    RouteSource,
+    is_canarys,
+)
 
 RECHECK_SECONDS = 5.0
 """How old a snapshot may get: what others change in an engine shows after this long."""
@@ -81,14 +87,16 @@ class Catalogue:
         """Whether nobody has changed what is loaded since the engine was asked."""
         return self._generation.current() == self._seen
 
-    def pick(self, name: str, version: str) -> Servable:
+    def pick(self, name: str, version: str, key: str = "") -> Servable:
         """The servable for a name and an optional version, as of when the engine was asked.
+
+        `key` is what the caller calls the request: the same one meets the same canary.
 
         Raises:
             NotFoundError: no such model, version or alias.
             UnavailableError: the model exists and no version of it is READY.
         """
-        return pick(self._snapshot, name, version, self._routes)
+        return pick(self._snapshot, name, version, self._routes, key)
 
     @property
     def routes(self) -> Routes:
@@ -149,7 +157,9 @@ def _kept(old: Snapshot, new: Snapshot) -> Snapshot:
     )
 
 
-def pick(snapshot: Snapshot, name: str, version: str, routes: Routes = NO_ROUTES) -> Servable:
+def pick(
+    snapshot: Snapshot, name: str, version: str, routes: Routes = NO_ROUTES, key: str = ""
+) -> Servable:
     """Look a name up in a snapshot.
 
     Args:
@@ -157,6 +167,7 @@ def pick(snapshot: Snapshot, name: str, version: str, routes: Routes = NO_ROUTES
         name: of a model, or `model@alias`.
         version: a number, or empty.
         routes: what the aliases name.
+        key: what the caller calls the request; it decides whether a canary answers.
 
     Raises:
         InvalidRequestError: the version is no positive whole number, or comes with an alias.
@@ -170,6 +181,9 @@ def pick(snapshot: Snapshot, name: str, version: str, routes: Routes = NO_ROUTES
     if not version:
         routed = routes.models.get(name)
         if routed is not None and routed.aliases:
+            canary = routed.canary
+            if canary is not None and canary.version in versions and is_canarys(canary.share, key):
+                return versions[canary.version]
             return _routed(name, CHAMPION, routed.aliases, versions)
         return next(iter(versions.values())) if len(versions) == 1 else highest(versions)
     if not (version.isascii() and version.isdigit()):

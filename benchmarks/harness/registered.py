@@ -63,6 +63,11 @@ class Registered:
         body = {"name": name, "alias": alias, "version": version}
         self._post("registered-models/alias", body)
 
+    def tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        body = {"name": name, "version": version, "key": key, "value": value}
+        self._post("model-versions/set-tag", body)
+
     def aliases(self, name: str) -> dict[str, str]:
         """The aliases of a model, each with its version."""
         answer = self._client.get(f"{_API}/registered-models/get", params={"name": name})

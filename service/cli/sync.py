@@ -112,11 +112,12 @@ def status(*, repository: _Repository = None, as_json: screen.AsJson = False) ->
             name,
             ", ".join(f"{alias} → {version}" for alias, version in sorted(model.routes.items())),
             ", ".join(sorted(model.versions, key=int)),
+            f"{model.canary.version}: {model.canary.share:.2%}" if model.canary else "",
             ", ".join(f"{alias} not to {bad}" for alias, bad in sorted(model.held.items())),
         )
         for name, model in sorted(state.models.items())
     ]
-    screen.table(("model", "aliases", "versions here", "rolled back"), rows)
+    screen.table(("model", "aliases", "versions here", "canary", "rolled back"), rows)
     for where, refusal in sorted(state.refused.items()):
         typer.echo(f"{where} is refused: {refusal.reason}")
     if state.registry:

@@ -44,6 +44,7 @@ from service.wires import oip_json
 
 PREFIX = "/v2"
 CONTROL = "/lupine"
+_CONTROL = CONTROL.encode()
 _BINARY = (b"content-type", b"application/octet-stream")
 _NOT_OFFERED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
 
@@ -66,7 +67,7 @@ class HttpFrontend:
         call = Call(scope, receive, send)
         call.span = http_access.span(call, self._telemetry)
         try:
-            if scope["path"].startswith(CONTROL):
+            if scope["raw_path"].startswith(_CONTROL):
                 await self._administer(call, _segments(scope))
             else:
                 await self._dispatch(call, _segments(scope))

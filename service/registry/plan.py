@@ -129,7 +129,15 @@ def flipped(model: Model, flip: Flip, order: int) -> Model:
         )
         for version, one in model.versions.items()
     }
-    return Model(versions=versions, routes=flip.routes, before=before, held=flip.held)
+    # A canary that has become the champion, or lost its alias, is none any more.
+    ended = model.canary is not None and model.canary.version not in routed - {new}
+    return Model(
+        versions=versions,
+        routes=flip.routes,
+        before=before,
+        held=flip.held,
+        canary=None if ended else model.canary,
+    )
 
 
 def key(model: str, version: str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from service.errors import ConfigurationError
-from service.protocol.routes import Routes
+from service.protocol.routes import Canary, ModelRoutes, Routes
 from service.repository.routes import FILE as ROUTES_FILE
 
 _STATE = "state.json"
@@ -40,13 +40,14 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     `routes` are the aliases with their versions; `before` the versions that `champion` had, the
     latest last; `held` are aliases that were rolled back here, with the version that they are not
-    to go to again until the registry names another.
+    to go to again until the registry names another. `canary` is as the version's tag says.
     """
 
     versions: Mapping[str, Published] = {}
     routes: Mapping[str, str] = {}
     before: tuple[str, ...] = ()
     held: Mapping[str, str] = {}
+    canary: Canary | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +109,15 @@ class StateFolder:
         """Replace what is known."""
         self._replace(_STATE, msgspec.json.format(msgspec.json.encode(state), indent=1))
 
-    def write_routes(self, routes: Routes) -> None:
+    def write_routes(self, state: State) -> None:
         """Replace what the workers read."""
+        routes = Routes(
+            models={
+                name: ModelRoutes(aliases=model.routes, canary=model.canary)
+                for name, model in state.models.items()
+                if model.routes
+            }
+        )
         self._replace(ROUTES_FILE, msgspec.json.format(msgspec.json.encode(routes), indent=1))
 
     @contextmanager

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from service.errors import ConfigurationError
-from service.protocol.routes import CHAMPION, ModelRoutes, Routes
-from service.registry import configuring, fetch, plan, smoke
+from service.protocol.routes import CHAMPION
+from service.registry import canary, configuring, fetch, plan, smoke
 from service.registry.gateway_client import GatewayClient
 from service.registry.mlflow import MlflowRegistry, RegisteredModel, RegistryError
 from service.registry.plan import Aliases, Fetch, Flip, Retire
@@ -91,12 +91,17 @@ class Sync:
             state = self._fetched(step, state, running=running, done=done)
         for flip in plan.flips(wanted, state):
             state = self._flipped(flip, state, running=running, done=done)
+        trouble: list[str] = []
+        try:
+            state = self._canaries(wanted, state, running=running, done=done)
+        except RegistryError as error:
+            trouble.append(str(error))
         for retire in plan.retirements(wanted, state, self._settings.keep_versions):
             state = self._retired(retire, state, running=running, done=done)
         self._write(state)
         self._sweep(state)
         wrong = [f"{where}: {refusal.reason}" for where, refusal in state.refused.items()]
-        return Report(done=tuple(done), wrong=(*wrong, *_lost(state, wanted)))
+        return Report(done=tuple(done), wrong=(*trouble, *wrong, *_lost(state, wanted)))
 
     def roll_back(self, name: str, alias: str = CHAMPION) -> Report:
         """Let an alias name the version that it named before; nothing is downloaded.
@@ -149,17 +154,18 @@ class Sync:
     # ------------------------------------------------------------ fetch
 
     def _fetched(self, step: Fetch, state: State, *, running: bool, done: list[str]) -> State:
+        before = state.models.get(step.model, Model())
+        # What lay there before the sync came is looked at before anything is added to it.
+        known = before.versions or self._publication.foreign(step.model)
         try:
-            published = self._bring(step, state, running=running)
+            published = self._bring(step, known, state.order + 1, running=running)
         except (RefusedVersionError, RegistryError, OSError) as error:
             return _refused(state, step, error)
-        models = dict(state.models)
-        model = models.get(step.model, Model())
-        foreign = {} if model.versions else self._publication.foreign(step.model)
-        if step.version in foreign:  # the very bytes: they stay somebody else's
-            published = msgspec.structs.replace(published, ours=False)
-        versions = {**foreign, **model.versions, step.version: published}
-        models[step.model] = msgspec.structs.replace(model, versions=versions)
+        if step.version in known:  # the very bytes: they stay somebody else's
+            published = known[step.version]
+        versions = {**known, step.version: published}
+        model = msgspec.structs.replace(before, versions=versions)
+        models = {**state.models, step.model: model}
         refused = {
             k: v for k, v in state.refused.items() if k != plan.key(step.model, step.version)
         }
@@ -170,7 +176,9 @@ class Sync:
         done.append(f"{step.model} version {step.version}: {published.bytes:,} bytes, loaded")
         return state
 
-    def _bring(self, step: Fetch, state: State, *, running: bool) -> Published:
+    def _bring(
+        self, step: Fetch, known: Mapping[str, Published], order: int, *, running: bool
+    ) -> Published:
         version = self._registry.version(step.model, step.version)
         limits = self._settings
         fetched = fetch.fetch(
@@ -188,16 +196,8 @@ class Sync:
                 memory_bytes=limits.smoke_memory_bytes,
             )
         self._told(f"{step.model} version {step.version}: publishing it")
-        known = state.models.get(step.model, Model()).versions
-        self._publication.add(
-            step.model,
-            step.version,
-            fetched,
-            config,
-            known or self._publication.foreign(step.model),
-            running=running,
-        )
-        return Published(sha256=fetched.sha256, bytes=fetched.bytes, order=state.order + 1)
+        self._publication.add(step.model, step.version, fetched, config, known, running=running)
+        return Published(sha256=fetched.sha256, bytes=fetched.bytes, order=order)
 
     # ------------------------------------------------------------ flip and retire
 
@@ -206,22 +206,32 @@ class Sync:
         changed = plan.flipped(model, flip, state.order + 1)
         models = {**state.models, flip.model: changed}
         state = msgspec.structs.replace(state, models=models, order=state.order + 1)
-        self._folder.write_routes(
-            Routes(
-                models={
-                    name: ModelRoutes(aliases=one.routes)
-                    for name, one in state.models.items()
-                    if one.routes
-                }
-            )
-        )
-        if running:
-            self._gateway.routes_changed()
-        self._write(state)
+        self._route(state, running=running)
         for alias in sorted({*model.routes, *flip.routes}):
             old, new = model.routes.get(alias), flip.routes.get(alias)
             if old != new:
                 done.append(f"{flip.model}@{alias}: {old or 'nothing'} → {new or 'nothing'}")
+        return state
+
+    def _route(self, state: State, *, running: bool) -> None:
+        self._folder.write_routes(state)
+        if running:
+            self._gateway.routes_changed()
+        self._write(state)
+
+    def _canaries(
+        self, wanted: Mapping[str, Aliases], state: State, *, running: bool, done: list[str]
+    ) -> State:
+        for name, aliases in sorted(wanted.items()):
+            model = state.models.get(name, Model())
+            found = canary.wanted(self._registry, name, model, aliases)
+            if found == model.canary:
+                continue
+            changed = msgspec.structs.replace(model, canary=found)
+            state = msgspec.structs.replace(state, models={**state.models, name: changed})
+            self._route(state, running=running)
+            told = f"version {found.version} answers {found.share:.2%}" if found else "ended"
+            done.append(f"{name}: canary {told}")
         return state
 
     def _retired(self, retire: Retire, state: State, *, running: bool, done: list[str]) -> State:

@@ -290,7 +290,7 @@ def test_several_processes_share_one_load(running: Running, tmp_path: Path) -> N
 def test_a_generator_that_stands_still_is_inconclusive(running: Running, tmp_path: Path) -> None:
     """It says so of itself, although every latency keeps its limit."""
     # What has queued up when it wakes must not be more than the model's own SLO lets in.
-    path = sla(tmp_path, "http-binary", rate=20, limit=10 * PATIENT, seconds=10, quantile="p95")
+    path = sla(tmp_path, "http-binary", rate=20, limit=15_000, seconds=10, quantile="p95")
     # Whoever was under way when it fell asleep shall not fail for it.
     path.write_text(path.read_text().replace("timeout_seconds = 2", "timeout_seconds = 8"))
     process = subprocess.Popen(

@@ -166,6 +166,26 @@ def test_an_alias_moves_and_the_traffic_follows(served: Bench) -> None:
     assert served.infer() == (1.0, "1")
 
 
+def test_a_canary_is_a_tag_on_a_version(served: Bench) -> None:
+    """The share goes with the tag, up and down; a tag that is none is told; the champion serves."""
+    served.publish(1.0)
+    version = served.publish(2.0, "challenger", tags={"lupine.canary": "1"})
+    assert f"{served.name}: canary version 2 answers 100.00%" in served.sync.once().done
+    assert served.infer() == (2.0, "2")
+    assert served.infer(f"{served.name}@champion") == (1.0, "1")
+    served.registered.tag(served.name, version, "lupine.canary", "much")
+    assert "the tag lupine.canary is 'much': 0 to 1 is right" in served.sync.once().wrong[0]
+    served.registered.tag(served.name, version, "lupine.canary", "0")
+    assert f"{served.name}: canary ended" in served.sync.once().done
+    assert served.infer() == (1.0, "1")
+    served.registered.tag(served.name, version, "lupine.canary", "0.5")
+    served.sync.once()
+    served.registered.alias(served.name, "champion", version)
+    served.sync.once()
+    assert served.folder.read().models[served.name].canary is None
+    assert served.infer() == (2.0, "2")
+
+
 def test_an_idle_poll_is_one_call(alone: Bench) -> None:
     """Where nothing has changed, the registry is asked once."""
     alone.publish(1.0)

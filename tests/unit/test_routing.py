@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import InvalidRequestError, LupineError, NotFoundError, UnavailableError
 from service.protocol.messages import ModelState, Snapshot
-from service.protocol.routes import ModelRoutes, Routes
+from service.protocol.routes import Canary, ModelRoutes, Routes
 from service.routing import Catalogue, pick
 from tests.unit.doubles import LocalGeneration, TinyEngine, servable, snapshot
 
@@ -218,3 +218,33 @@ async def test_every_worker_follows_a_flip_before_its_next_request() -> None:
     await workers[0].changed()
     assert not workers[1].fresh()
     assert {(await one.resolve("digits", "")).version for one in workers} == {"2"}
+
+
+def test_a_canary_answers_its_share_and_always_the_same_callers() -> None:
+    """One request in twenty, by what it is called; who names an alias gets what it names."""
+    canary = Canary(version="10", share=0.05)
+    routed = ModelRoutes(aliases={"champion": "2", "challenger": "10"}, canary=canary)
+    routes = Routes(models={"digits": routed})
+    answered = {
+        key: pick(SERVED, "digits", "", routes, key).version for key in map(str, range(4000))
+    }
+    share = sum(version == "10" for version in answered.values()) / len(answered)
+    assert 0.04 < share < 0.06
+    assert answered == {key: pick(SERVED, "digits", "", routes, key).version for key in answered}
+    drawn = [pick(SERVED, "digits", "", routes).version for _ in range(4000)]
+    assert 0.03 < drawn.count("10") / len(drawn) < 0.07
+    assert {pick(SERVED, "digits@champion", "", routes, key).version for key in answered} == {"2"}
+    grown = Routes(
+        models={
+            "digits": ModelRoutes(aliases=routed.aliases, canary=Canary(version="10", share=0.5))
+        }
+    )
+    for key, version in answered.items():
+        assert version == "2" or pick(SERVED, "digits", "", grown, key).version == "10"
+
+
+def test_a_canary_that_is_not_loaded_answers_nothing() -> None:
+    """The champion does."""
+    canary = Canary(version="77", share=1.0)
+    routes = Routes(models={"digits": ModelRoutes(aliases={"champion": "2"}, canary=canary)})
+    assert pick(SERVED, "digits", "", routes, "x").version == "2"

@@ -21,7 +21,9 @@ class Registered:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        # MLflow closes a connection that is idle for 5 s: it must not be the one that is taken.
+        limits = httpx.Limits(keepalive_expiry=1.0)
+        self._client = httpx.Client(base_url=url, timeout=60, trust_env=False, limits=limits)
         self._run: dict[str, str] | None = None
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ import httpx
 _PAGE = 1_000  # models of one search
 _MOST_PAGES = 20
 _SECONDS = 30.0
+_IDLE_SECONDS = 1.0  # MLflow closes a connection after 5: it must not be the one that is taken
 _PROXIED = "mlflow-artifacts:"
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -97,6 +98,7 @@ class MlflowRegistry:
             auth=credentials,
             verify=_verification(given),
             timeout=_SECONDS,
+            limits=httpx.Limits(keepalive_expiry=_IDLE_SECONDS),
             trust_env=False,
             transport=transport,
         )

@@ -62,6 +62,11 @@ class Server(_Section):
         30, ge=1, description="requests in flight may take so long at exit, from the signal on"
     )
 
+    @property
+    def url_host(self) -> str:
+        """The host as a URL has it: an IPv6 address in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
+
 
 class Repository(_Section):
     """Where the models are."""

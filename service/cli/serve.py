@@ -4,19 +4,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from service.cli.options import Repository
 from service.errors import ConfigurationError
-
-_Repository = Annotated[
-    Path | None,
-    typer.Option(
-        "--repository", help="The model repository.", show_default="triton_repo", metavar="FOLDER"
-    ),
-]
 
 
 def serve(
@@ -30,7 +23,7 @@ def serve(
     grpc_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="gRPC port.", show_default="3001")
     ] = None,
-    repository: _Repository = None,
+    repository: Repository = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -94,7 +87,7 @@ def serve(
 
 def triton(
     *,
-    repository: _Repository = None,
+    repository: Repository = None,
     http_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Triton's HTTP.")] = 8000,
     grpc_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of Triton's gRPC.")] = 8001,
     metrics_port: Annotated[

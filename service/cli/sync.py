@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli import screen
+from service.cli.options import Repository
 from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ _JITTER = 0.2  # of the pause, either way: many gateways do not ask at once
 
 app = typer.Typer(no_args_is_help=True)
 
-_Repository = Annotated[
-    Path | None,
-    typer.Option(
-        "--repository", help="The model repository.", show_default="triton_repo", metavar="FOLDER"
-    ),
-]
 _Url = Annotated[
     str | None,
     typer.Option(
@@ -52,7 +47,7 @@ def sync() -> None:
 
 
 @app.command()
-def once(*, repository: _Repository = None, url: _Url = None) -> None:
+def once(*, repository: Repository = None, url: _Url = None) -> None:
     """Sync once, and try again what was refused. Exits 1 if something is wrong.
 
     For example:
@@ -68,7 +63,7 @@ def once(*, repository: _Repository = None, url: _Url = None) -> None:
 
 
 @app.command()
-def watch(*, repository: _Repository = None, url: _Url = None) -> None:
+def watch(*, repository: Repository = None, url: _Url = None) -> None:
     """Sync again and again, until SIGTERM or Ctrl-C. Says what it does, and each trouble once.
 
     For example:
@@ -93,7 +88,7 @@ def watch(*, repository: _Repository = None, url: _Url = None) -> None:
 
 
 @app.command()
-def status(*, repository: _Repository = None, as_json: screen.AsJson = False) -> None:
+def status(*, repository: Repository = None, as_json: screen.AsJson = False) -> None:
     """Show what is synced, what each alias names, and what is wrong.
 
     For example:
@@ -129,7 +124,7 @@ def rollback(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The model.")],
     *,
     alias: Annotated[str, typer.Option(metavar="ALIAS", help="The alias.")] = "champion",
-    repository: _Repository = None,
+    repository: Repository = None,
     url: _Url = None,
 ) -> None:
     """Let an alias name the version that it named before. Nothing is downloaded.
@@ -161,10 +156,9 @@ def _syncing(repository: Path | None, url: str | None) -> Iterator[tuple[Sync, S
         registry = MlflowRegistry(os.environ[_URI])
     except RegistryError as error:
         raise ConfigurationError(str(error)) from None
-    host = settings.server.host
-    shown = f"[{host}]" if ":" in host else host
     gateway = GatewayClient(
-        url or f"http://{shown}:{settings.server.port}", settings.admin_key.get_secret_value()
+        url or f"http://{settings.server.url_host}:{settings.server.port}",
+        settings.admin_key.get_secret_value(),
     )
     try:
         with folder.locked(), screen.stderr().status("syncing") as spinner:

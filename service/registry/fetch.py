@@ -26,7 +26,6 @@ MODELS = ("model.onnx", "model.plan")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 _CODE = re.compile(r".*\.(py|pyc|pyd|so|dll|dylib|pkl|pickle)", re.IGNORECASE)
 _MOST_CONFIG_BYTES = 1 << 20
-_READ = 1 << 20
 _SPARE = 64 << 20  # bytes of the disk that a download leaves free
 
 
@@ -69,7 +68,7 @@ def fetch(
     folder = staging / version.model / version.version
     folder.mkdir(parents=True, exist_ok=True)
     model = _download(registry, wanted, folder, max_bytes)
-    digest = _sha256(model)
+    digest = sha256(model)
     expected = version.tags.get(SHA256_TAG)
     if expected is not None and digest != expected:
         model.unlink()
@@ -93,10 +92,8 @@ def check_onnx(path: Path) -> None:
     Raises:
         RefusedVersionError: it does not, or is no ONNX model.
     """
-    with path.open("rb") as file:
-        content = memoryview(file.read())
     try:
-        outside = onnx_scan.external_tensors(content)
+        outside = onnx_scan.external_tensors_of(path)
     except onnx_scan.UnreadableError as error:
         raise RefusedVersionError(f"{path.name} is no ONNX model: {error}") from None
     if outside:
@@ -179,9 +176,7 @@ def _room(folder: Path, needed: int) -> None:
         )
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+def sha256(path: Path) -> str:
+    """The hex digest of a file, read piece by piece: it may be larger than memory."""
     with path.open("rb") as file:
-        while piece := file.read(_READ):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from urllib.parse import quote
 
 import httpx
@@ -59,11 +60,9 @@ class GatewayClient:
         path = f"/v2/models/{quote(model)}/versions/{version}/ready"
         begun = time.monotonic()
         while time.monotonic() - begun < _READY_SECONDS:
-            try:
+            with suppress(httpx.HTTPError):  # a gateway that is being restarted: it is asked again
                 if self._client.get(path).is_success:
                     return
-            except httpx.HTTPError:
-                pass
             time.sleep(_PAUSE)
         raise RefusedVersionError(f"it is not READY within {_READY_SECONDS:g} s", final=False)
 

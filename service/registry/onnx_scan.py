@@ -13,6 +13,8 @@ Source of the field numbers: onnx.proto (ModelProto.graph 7 and .functions 25; G
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import TypeAlias
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -64,6 +66,18 @@ def external_tensors(content: memoryview) -> int:
     if not graphs:
         raise UnreadableError("there is no graph in it")
     return found
+
+
+def external_tensors_of(path: Path) -> int:
+    """The same for a file, of which only the pages that are looked at come into memory.
+
+    Raises:
+        UnreadableError: it is no ONNX model.
+    """
+    if not path.stat().st_size:  # nothing can be mapped of it
+        raise UnreadableError("it is empty")
+    with path.open("rb") as file:
+        return external_tensors(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)))
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

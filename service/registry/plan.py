@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from service.protocol.routes import CHAMPION
-from service.registry.state import Model, Published, Refusal, State
+from service.registry.state import Model, Refusal, State
 
 Aliases = Mapping[str, str]
 """The aliases of a model, each with its version."""
@@ -118,15 +120,9 @@ def flipped(model: Model, flip: Flip, order: int) -> Model:
     if old is not None and old != new:
         before = (*(one for one in before if one != old), old)
     routed = set(flip.routes.values())
+    young = routed - set(model.routes.values())
     versions = {
-        version: Published(
-            sha256=one.sha256,
-            bytes=one.bytes,
-            ours=one.ours,
-            order=order
-            if version in routed and version not in model.routes.values()
-            else one.order,
-        )
+        version: msgspec.structs.replace(one, order=order) if version in young else one
         for version, one in model.versions.items()
     }
     # A canary that has become the champion, or lost its alias, is none any more.

@@ -6,7 +6,6 @@ is loaded as a whole or not at all. Only then does the version count.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,10 +101,10 @@ class Publication:
         ]
         return {
             str(number): Published(
-                sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), order=0, ours=False
+                sha256=fetch.sha256(path), bytes=path.stat().st_size, order=0, ours=False
             )
             for number, path in paths
-            if path.is_file() and (content := path.read_bytes())
+            if path.is_file() and path.stat().st_size
         }
 
     def _check_beside(

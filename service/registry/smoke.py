@@ -21,25 +21,19 @@ from typing import Any
 
 import numpy as np
 
+from service.protocol.datatypes import Datatype
 from service.registry.refused import RefusedVersionError
-from service.repository.completion import ConfigMismatchError, Graph, GraphTensor, check, complete
+from service.repository.completion import (
+    DATA_TYPES,
+    ConfigMismatchError,
+    Graph,
+    GraphTensor,
+    check,
+    complete,
+)
 
 _WALL_FACTOR = 2  # seconds on the clock for each that it may compute
 _TOLD = 500
-_KINDS = {
-    "tensor(bool)": np.bool_,
-    "tensor(uint8)": np.uint8,
-    "tensor(uint16)": np.uint16,
-    "tensor(uint32)": np.uint32,
-    "tensor(uint64)": np.uint64,
-    "tensor(int8)": np.int8,
-    "tensor(int16)": np.int16,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(float16)": np.float16,
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-}
 
 
 def try_out(
@@ -117,9 +111,10 @@ def _fitting(config: Mapping[str, Any], graph: Graph) -> dict[str, Any]:
 
 def _zeros(tensor: GraphTensor, rows: int) -> np.ndarray[Any, Any]:
     shape = [rows if at == 0 and size < 0 else max(size, 1) for at, size in enumerate(tensor.dims)]
-    if tensor.type == "tensor(string)":
+    name = DATA_TYPES[tensor.type]
+    if name == "TYPE_STRING":
         return np.full(shape, "", np.object_)
-    return np.zeros(shape, _KINDS[tensor.type])
+    return np.zeros(shape, Datatype[name.removeprefix("TYPE_")].dtype)
 
 
 def _look(tensor: GraphTensor, answer: np.ndarray[Any, Any], rows: int | None) -> None:

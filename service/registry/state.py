@@ -102,7 +102,7 @@ class StateFolder:
             return State()
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise ConfigurationError(
-                f"{path} is no state of the sync: {error}; moved away, all is synced anew"
+                f"{path} is no state of the sync: {error}; without the file all is synced anew"
             ) from None
 
     def write(self, state: State) -> None:

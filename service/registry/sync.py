@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,15 @@ class Report:
 
     done: tuple[str, ...]
     wrong: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """One sync under way: whether the gateway runs, and what is to be told."""
+
+    running: bool
+    done: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
 
 class Sync:
@@ -75,33 +84,33 @@ class Sync:
             ConfigurationError: the folder or the repository cannot be used.
         """
         self._polls += 1
-        state = self._folder.read()
+        known = state = self._folder.read()
         if again:
             state = msgspec.structs.replace(state, refused={})
         try:
             wanted = self._wanted()
         except RegistryError as error:
-            self._write(msgspec.structs.replace(state, registry=str(error)))
+            self._folder.write(msgspec.structs.replace(state, registry=str(error)))
             return Report(done=(), wrong=(str(error),))
         state = msgspec.structs.replace(state, registry="", refused=_current(state, wanted))
-        running = self._gateway.running()
-        done: list[str] = []
+        course = _Course(self._gateway.running())
         for step in plan.fetches(wanted, state, self._polls):
             self._told(f"{step.model} version {step.version}: fetching")
-            state = self._fetched(step, state, running=running, done=done)
+            state = self._fetched(step, state, course)
         for flip in plan.flips(wanted, state):
-            state = self._flipped(flip, state, running=running, done=done)
-        trouble: list[str] = []
+            state = self._flipped(flip, state, course)
         try:
-            state = self._canaries(wanted, state, running=running, done=done)
+            state = self._canaries(wanted, state, course)
         except RegistryError as error:
-            trouble.append(str(error))
+            course.wrong.append(str(error))
         for retire in plan.retirements(wanted, state, self._settings.keep_versions):
-            state = self._retired(retire, state, running=running, done=done)
-        self._write(state)
+            state = self._retired(retire, state, course)
+        if state != known:
+            self._folder.write(state)
         self._sweep(state)
-        wrong = [f"{where}: {refusal.reason}" for where, refusal in state.refused.items()]
-        return Report(done=tuple(done), wrong=(*trouble, *wrong, *_lost(state, wanted)))
+        refused = [f"{where}: {refusal.reason}" for where, refusal in state.refused.items()]
+        wrong = (*course.wrong, *refused, *_lost(state, wanted))
+        return Report(done=tuple(course.done), wrong=wrong)
 
     def roll_back(self, name: str, alias: str = CHAMPION) -> Report:
         """Let an alias name the version that it named before; nothing is downloaded.
@@ -125,14 +134,14 @@ class Sync:
             )
         bad, good = pair
         flip = Flip(name, {**model.routes, alias: good}, {**model.held, alias: bad})
-        done: list[str] = []
-        state = self._flipped(flip, state, running=self._gateway.running(), done=done)
-        self._write(state)
+        course = _Course(self._gateway.running())
+        self._flipped(flip, state, course)
         try:
             self._registry.move_alias(name, alias, good)
+            course.done.append(f"{name}@{alias} moved in the registry too")
         except RegistryError as error:
-            return Report(done=tuple(done), wrong=(f"the alias stays in the registry: {error}",))
-        return Report(done=(*done, f"{name}@{alias} moved in the registry too"), wrong=())
+            course.wrong.append(f"the alias stays in the registry: {error}")
+        return Report(done=tuple(course.done), wrong=tuple(course.wrong))
 
     def _wanted(self) -> dict[str, Aliases]:
         return {
@@ -153,12 +162,12 @@ class Sync:
 
     # ------------------------------------------------------------ fetch
 
-    def _fetched(self, step: Fetch, state: State, *, running: bool, done: list[str]) -> State:
+    def _fetched(self, step: Fetch, state: State, course: _Course) -> State:
         before = state.models.get(step.model, Model())
         # What lay there before the sync came is looked at before anything is added to it.
         known = before.versions or self._publication.foreign(step.model)
         try:
-            published = self._bring(step, known, state.order + 1, running=running)
+            published = self._bring(step, known, state.order + 1, running=course.running)
         except (RefusedVersionError, RegistryError, OSError) as error:
             return _refused(state, step, error)
         if step.version in known:  # the very bytes: they stay somebody else's
@@ -172,8 +181,10 @@ class Sync:
         state = msgspec.structs.replace(
             state, models=models, refused=refused, order=state.order + 1
         )
-        self._write(state)
-        done.append(f"{step.model} version {step.version}: {published.bytes:,} bytes, loaded")
+        self._folder.write(state)
+        course.done.append(
+            f"{step.model} version {step.version}: {published.bytes:,} bytes, loaded"
+        )
         return state
 
     def _bring(
@@ -201,27 +212,30 @@ class Sync:
 
     # ------------------------------------------------------------ flip and retire
 
-    def _flipped(self, flip: Flip, state: State, *, running: bool, done: list[str]) -> State:
+    def _flipped(self, flip: Flip, state: State, course: _Course) -> State:
         model = state.models[flip.model]
         changed = plan.flipped(model, flip, state.order + 1)
         models = {**state.models, flip.model: changed}
         state = msgspec.structs.replace(state, models=models, order=state.order + 1)
-        self._route(state, running=running)
+        self._route(state, course)
         for alias in sorted({*model.routes, *flip.routes}):
             old, new = model.routes.get(alias), flip.routes.get(alias)
             if old != new:
-                done.append(f"{flip.model}@{alias}: {old or 'nothing'} → {new or 'nothing'}")
+                course.done.append(f"{flip.model}@{alias}: {old or 'nothing'} → {new or 'nothing'}")
         return state
 
-    def _route(self, state: State, *, running: bool) -> None:
+    def _route(self, state: State, course: _Course) -> None:
+        """Write the routes, and tell the workers; untold they look by themselves, soon after."""
         self._folder.write_routes(state)
-        if running:
+        self._folder.write(state)
+        if not course.running:
+            return
+        try:
             self._gateway.routes_changed()
-        self._write(state)
+        except RefusedVersionError as error:
+            course.wrong.append(error.reason)
 
-    def _canaries(
-        self, wanted: Mapping[str, Aliases], state: State, *, running: bool, done: list[str]
-    ) -> State:
+    def _canaries(self, wanted: Mapping[str, Aliases], state: State, course: _Course) -> State:
         for name, aliases in sorted(wanted.items()):
             model = state.models.get(name, Model())
             found = canary.wanted(self._registry, name, model, aliases)
@@ -229,25 +243,25 @@ class Sync:
                 continue
             changed = msgspec.structs.replace(model, canary=found)
             state = msgspec.structs.replace(state, models={**state.models, name: changed})
-            self._route(state, running=running)
+            self._route(state, course)
             told = f"version {found.version} answers {found.share:.2%}" if found else "ended"
-            done.append(f"{name}: canary {told}")
+            course.done.append(f"{name}: canary {told}")
         return state
 
-    def _retired(self, retire: Retire, state: State, *, running: bool, done: list[str]) -> State:
+    def _retired(self, retire: Retire, state: State, course: _Course) -> State:
         model = state.models[retire.model]
         left = {k: v for k, v in model.versions.items() if k not in retire.versions}
         try:
-            self._publication.retire(retire.model, retire.versions, left, running=running)
+            self._publication.retire(retire.model, retire.versions, left, running=course.running)
         except RefusedVersionError as error:
-            done.append(f"{retire.model}: old versions stay for now: {error.reason}")
+            course.done.append(f"{retire.model}: old versions stay for now: {error.reason}")
             return state
         changed = msgspec.structs.replace(
             model, versions=left, before=tuple(one for one in model.before if one in left)
         )
         state = msgspec.structs.replace(state, models={**state.models, retire.model: changed})
-        self._write(state)
-        done.append(f"{retire.model}: version {', '.join(retire.versions)} retired")
+        self._folder.write(state)
+        course.done.append(f"{retire.model}: version {', '.join(retire.versions)} retired")
         return state
 
     def _sweep(self, state: State) -> None:
@@ -258,19 +272,12 @@ class Sync:
             if not entry.is_dir():
                 entry.unlink()
                 continue
-            waiting = [
-                version
-                for version in entry.iterdir()
-                if not getattr(state.refused.get(f"{entry.name}/{version.name}"), "final", True)
-            ]
             for version in entry.iterdir():
-                if version not in waiting:
+                refusal = state.refused.get(plan.key(entry.name, version.name))
+                if refusal is None or refusal.final:
                     shutil.rmtree(version, ignore_errors=True)
-            if not waiting:
-                shutil.rmtree(entry, ignore_errors=True)
-
-    def _write(self, state: State) -> None:
-        self._folder.write(state)
+            if not any(entry.iterdir()):
+                entry.rmdir()
 
 
 def _refused(state: State, step: Fetch, error: Exception) -> State:

@@ -52,9 +52,9 @@ def announce(settings: Settings, folder: Path) -> None:
     if marks.there(folder, marks.FAILED) or not marks.leave(folder, marks.ANNOUNCED):
         return
     server = settings.server
-    host = f"[{server.host}]" if ":" in server.host else server.host
     sys.stderr.write(
-        f"lupine: ready at http://{host}:{server.port} and grpc://{host}:{server.grpc_port} "
+        f"lupine: ready at http://{server.url_host}:{server.port} "
+        f"and grpc://{server.url_host}:{server.grpc_port} "
         f"({settings.engine.kind}, {worker_count(settings)} workers)\n"
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +98,15 @@ Benches = Callable[..., Bench]
 def benches(url: str, tmp_path: Path) -> Iterator[Benches]:
     """Makes what a test needs, and lets the connections go."""
     (tmp_path / "models").mkdir()
+    registry_url, nobody = url, f"http://127.0.0.1:{free_port()}"
     with ExitStack() as open_ones:
 
-        def make(name: str, served: Serving | None = None, **chosen: Any) -> Bench:
+        def make(
+            name: str, served: Serving | None = None, url: str = nobody, **chosen: Any
+        ) -> Bench:
             network = Faulty()
-            source, registered = MlflowRegistry(url, {}, network), Registered(url)
-            where = served.url if served else f"http://127.0.0.1:{free_port()}"
-            gateway = GatewayClient(where, "")
+            source, registered = MlflowRegistry(registry_url, {}, network), Registered(registry_url)
+            gateway = GatewayClient(served.url if served else url, "")
             for one in (source, registered, gateway):
                 open_ones.callback(one.close)
             if "select" not in chosen:
@@ -187,12 +191,14 @@ def test_a_canary_is_a_tag_on_a_version(served: Bench) -> None:
 
 
 def test_an_idle_poll_is_one_call(alone: Bench) -> None:
-    """Where nothing has changed, the registry is asked once."""
+    """Where nothing has changed, the registry is asked once, and nothing is written."""
     alone.publish(1.0)
     alone.sync.once()
+    written = (alone.folder.path / "state.json").stat()
     before = len(alone.network.asked)
     assert alone.sync.once() == Report(done=(), wrong=())
     assert alone.network.asked[before:] == ["/api/2.0/mlflow/registered-models/search"]
+    assert (alone.folder.path / "state.json").stat() == written
 
 
 def test_old_versions_retire_and_the_last_ones_stay(benches: Benches) -> None:
@@ -249,6 +255,41 @@ def test_a_registry_in_trouble_ends_nothing(
     alone.network.fault = lambda _: None
     assert alone.sync.once().wrong == ()
     assert alone.folder.read().models[alone.name].routes == {"champion": "2"}
+
+
+class Deaf(BaseHTTPRequestHandler):
+    """A gateway that loads, and does not listen when the routes have changed."""
+
+    def do_GET(self) -> None:
+        """It lives, and all is READY."""
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        """It loads."""
+        self.send_response(500 if self.path.startswith("/lupine/") else 200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_a_gateway_that_cannot_be_told_is_reported(
+    benches: Benches, request: pytest.FixtureRequest
+) -> None:
+    """The routes are written all the same: workers look by themselves; nothing is done twice."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Deaf) as deaf:
+        thread = threading.Thread(target=deaf.serve_forever)
+        thread.start()
+        try:
+            here = benches(_named(request), url=f"http://127.0.0.1:{deaf.server_port}")
+            here.publish(1.0)
+            assert "/lupine/v1/routes with 500" in here.sync.once().wrong[0]
+            assert '"champion": "1"' in (here.folder.path / "routes.json").read_text()
+            assert here.sync.once() == Report(done=(), wrong=())
+        finally:
+            deaf.shutdown()
+            thread.join()
 
 
 def test_an_empty_registry_deletes_nothing(served: Bench) -> None:

@@ -16,7 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from models import behaviour, freshness, manifest, predictors
-from models.catalog import NAMES, find
+from models.catalog import NAMES, find, require
 from models.making import Made, make, record
 from models.package import MODEL_FILE
 from models.specification import VERSION, ModelError
@@ -220,12 +220,13 @@ def _chosen(
     if changed:
         with _failing():
             return tuple(name for name in offered if freshness.changes(manifest.load(name)))
-    for name in names or ():
-        if name not in offered:
-            raise typer.BadParameter(
-                f"the catalogue has no model {name!r}: there are {', '.join(offered)}"
-            )
-    return tuple(names or ())
+    chosen = tuple(names or ())
+    try:
+        for name in chosen:
+            require(name, offered)
+    except ModelError as error:
+        raise typer.BadParameter(str(error)) from None
+    return chosen
 
 
 def _make(names: tuple[str, ...], out: Path) -> list[Made]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import cast
 
 from models.specification import Builder, ModelError, ModelSpec
@@ -17,14 +18,23 @@ NAMES = (
 )
 
 
+def require(name: str, offered: Sequence[str] = NAMES) -> None:
+    """Make sure that there is a model of this name, among those that are offered.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if name not in offered:
+        raise ModelError(f"the catalogue has no model {name!r}: there are {', '.join(offered)}")
+
+
 def builder(name: str) -> Builder:
     """The module that makes a model, imported now: it may need torch or scikit-learn.
 
     Raises:
         ModelError: there is no such model, or a package that it needs is not installed.
     """
-    if name not in NAMES:
-        raise ModelError(f"the catalogue has no model {name!r}: there are {', '.join(NAMES)}")
+    require(name)
     try:
         return cast("Builder", importlib.import_module(f"models.{name}"))
     except ModuleNotFoundError as error:

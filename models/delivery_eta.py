@@ -15,15 +15,11 @@ import torch
 from torch import nn
 
 from models.deliveries import COLUMNS, Deliveries, generate
-from models.determinism import (
-    forget_rounding,
-    in_double,
-    loader,
-    seed_everything,
-    settle,
-)
-from models.export import PACKAGES, SOURCES, export
+from models.determinism import seed_everything
+from models.export import PACKAGES, SOURCES, answers, export
 from models.specification import Arrays, Build, Case, Kind, ModelSpec, TensorRT
+from models.training import SOURCES as TRAINING
+from models.training import fit
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import TensorSpec
 
@@ -40,7 +36,7 @@ SPEC = ModelSpec(
     slo_p99_ms=100,
     default_timeout_ms=5_000,
     packages=PACKAGES,
-    sources=(*SOURCES, "models/deliveries.py", "models/determinism.py"),
+    sources=(*SOURCES, *TRAINING, "models/deliveries.py"),
     datasets=("deliveries",),
     tensorrt=TensorRT(optimal_rows=32, fp16_tolerance=1.0),
 )
@@ -123,24 +119,16 @@ def step(
 
 def train(seen: Deliveries, epochs: int = EPOCHS, seed: int = SEED) -> Eta:
     """Train a new network; the same arguments give the same weights, FP32."""
-    seed_everything(seed)
-    with in_double():
-        model = Eta(seen)
-    rows = torch.utils.data.TensorDataset(
-        torch.from_numpy(seen.features), torch.from_numpy(seen.minutes).unsqueeze(1)
+    return fit(
+        lambda: Eta(seen),
+        torch.from_numpy(seen.features),
+        torch.from_numpy(seen.minutes).unsqueeze(1),
+        step,
+        seed=seed,
+        epochs=epochs,
+        batch=_BATCH,
+        peak_rate=_PEAK_RATE,
     )
-    batches = loader(rows, batch=_BATCH, seed=seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE)
-    steps = epochs * len(batches)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK_RATE, total_steps=steps)
-    model.train()
-    for _ in range(epochs):
-        for features, minutes in batches:
-            step(model, optimiser, features, minutes)
-            schedule.step()
-        forget_rounding(model, optimiser)
-    settled: Eta = settle(model)
-    return settled
 
 
 def columns(features: np.ndarray[Any, Any]) -> Arrays:
@@ -149,16 +137,9 @@ def columns(features: np.ndarray[Any, Any]) -> Arrays:
     return {name: cast[:, [at]] for at, name in enumerate(COLUMNS)}
 
 
-def answer(model: Eta, inputs: Arrays) -> np.ndarray[Any, Any]:
-    """Minutes FP32 [n, 1] by torch."""
-    with torch.no_grad():
-        given: np.ndarray[Any, Any] = model(*(torch.from_numpy(inputs[c]) for c in COLUMNS)).numpy()
-    return given
-
-
 def minutes_off(model: Eta, deliveries: Deliveries) -> float:
     """The mean absolute error, in minutes."""
-    given = answer(model, columns(deliveries.features))[:, 0]
+    given = answers(model, SPEC, columns(deliveries.features))["minutes"][:, 0]
     return float(np.abs(given - deliveries.minutes).mean())
 
 
@@ -207,5 +188,5 @@ def _golden(model: Eta) -> Sequence[Case]:
     golden = []
     for name, rows in cases.items():
         inputs = columns(np.array(rows))
-        golden.append(Case(name=name, inputs=inputs, outputs={"minutes": answer(model, inputs)}))
+        golden.append(Case(name=name, inputs=inputs, outputs=answers(model, SPEC, inputs)))
     return golden

@@ -14,15 +14,11 @@ import torch
 from torch import nn
 
 from models import uci_digits
-from models.determinism import (
-    forget_rounding,
-    in_double,
-    loader,
-    seed_everything,
-    settle,
-)
-from models.export import PACKAGES, SOURCES, export
+from models.determinism import seed_everything
+from models.export import PACKAGES, SOURCES, answers, export
 from models.specification import Build, Case, Kind, ModelSpec, TensorRT
+from models.training import SOURCES as TRAINING
+from models.training import fit
 from models.uci_digits import Digits
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import TensorSpec
@@ -40,7 +36,7 @@ SPEC = ModelSpec(
     slo_p99_ms=100,
     default_timeout_ms=5_000,
     packages=(*PACKAGES, "scikit-learn"),
-    sources=(*SOURCES, "models/determinism.py", "models/uci_digits.py"),
+    sources=(*SOURCES, *TRAINING, "models/uci_digits.py"),
     datasets=("uci_digits",),
     tensorrt=TensorRT(optimal_rows=32, fp16_tolerance=0.1),
 )
@@ -82,31 +78,22 @@ def step(
 
 def train(digits: Digits, epochs: int = EPOCHS, seed: int = SEED) -> nn.Sequential:
     """Train a new network; the same arguments give the same weights, FP32."""
-    seed_everything(seed)
-    with in_double():
-        model = network()
-    rows = torch.utils.data.TensorDataset(
-        torch.from_numpy(digits.images).double(), torch.from_numpy(digits.labels)
+    return fit(
+        network,
+        torch.from_numpy(digits.images).double(),
+        torch.from_numpy(digits.labels),
+        step,
+        seed=seed,
+        epochs=epochs,
+        batch=_BATCH,
+        peak_rate=_PEAK_RATE,
+        weight_decay=_WEIGHT_DECAY,
     )
-    batches = loader(rows, batch=_BATCH, seed=seed)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=_PEAK_RATE, weight_decay=_WEIGHT_DECAY)
-    steps = epochs * len(batches)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _PEAK_RATE, total_steps=steps)
-    model.train()
-    for _ in range(epochs):
-        for images, labels in batches:
-            step(model, optimiser, images, labels)
-            schedule.step()
-        forget_rounding(model, optimiser)
-    settled: nn.Sequential = settle(model)
-    return settled
 
 
 def logits(model: nn.Module, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """What the network says of images [n, 1, 8, 8]: FP32 [n, 10]."""
-    with torch.no_grad():
-        answer: np.ndarray[Any, Any] = model(torch.from_numpy(images)).numpy()
-    return answer
+    return answers(model, SPEC, {"image": images})["logits"]
 
 
 def accuracy(model: nn.Module, digits: Digits) -> float:

@@ -37,16 +37,17 @@ def export(network: torch.nn.Module, spec: ModelSpec, rows: Arrays) -> bytes:
     """
     network.eval()
     model = finish(_traced(network, spec), spec)
-
-    def answer(inputs: Arrays) -> Arrays:
-        with torch.no_grad():
-            given = network(*(torch.from_numpy(inputs[tensor.name]) for tensor in spec.inputs))
-        answers = given if isinstance(given, tuple) else (given,)
-        pairs = zip(spec.outputs, answers, strict=True)
-        return {tensor.name: value.numpy() for tensor, value in pairs}
-
-    compare(model, spec, rows, answer)
+    compare(model, spec, rows, lambda inputs: answers(network, spec, inputs))
     return model
+
+
+def answers(network: torch.nn.Module, spec: ModelSpec, inputs: Arrays) -> Arrays:
+    """What a network says, by the names of its outputs, as `export` understands it."""
+    with torch.no_grad():
+        given = network(*(torch.from_numpy(inputs[tensor.name]) for tensor in spec.inputs))
+    values = given if isinstance(given, tuple) else (given,)
+    pairs = zip(spec.outputs, values, strict=True)
+    return {tensor.name: value.numpy() for tensor, value in pairs}
 
 
 def _traced(network: torch.nn.Module, spec: ModelSpec) -> object:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models import wheel
 from models.specification import Build, Case, Kind, ModelError, ModelSpec, TensorRT
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import TensorSpec
@@ -35,6 +36,7 @@ SPEC = ModelSpec(
     slo_p99_ms=500,
     default_timeout_ms=10_000,
     packages=("magika",),
+    sources=("models/wheel.py",),
     tensorrt=TensorRT(optimal_rows=16, fp16_tolerance=0.02),
 )
 MODEL = "standard_v3_3"
@@ -117,19 +119,7 @@ def _type(label: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: str) -> bytes:
-    found = util.find_spec(_WHEEL)  # finds a top-level package without importing it
-    if found is None or found.origin is None:
-        raise ModelError(
-            "the wheel `magika`, which carries the model, is not installed: "
-            "take the extra `cpu` (pip install -e '.[cpu]')"
-        )
-    file = Path(found.origin).parent / path
-    if not file.is_file():
-        raise ModelError(
-            f"the installed {_WHEEL} {metadata.version(_WHEEL)} has no {path}: "
-            "pyproject.toml names the version that has"
-        )
-    return file.read_bytes()
+    return wheel.read(_WHEEL, path, distribution=_WHEEL, extra="cpu")
 
 
 _SAMPLES = {

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from models.catalog import NAMES
+from models.catalog import NAMES, require
 from models.specification import VERSION, Build, Kind, ModelError, ModelSpec
 from service.protocol.messages import TensorSpec
 
@@ -36,8 +36,7 @@ def load(name: str) -> dict[str, Any]:
     Raises:
         ModelError: there is none yet, or no such model.
     """
-    if name not in NAMES:
-        raise ModelError(f"the catalogue has no model {name!r}: there are {', '.join(NAMES)}")
+    require(name)
     try:
         found: dict[str, Any] = json.loads(path_of(name).read_text())
     except FileNotFoundError:

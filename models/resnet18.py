@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.export import PACKAGES, SOURCES, export
+from models.export import PACKAGES, SOURCES, answers, export
 from models.specification import Build, Case, Kind, ModelSpec, TensorRT
 from service.protocol.datatypes import Datatype
 from service.protocol.messages import TensorSpec
@@ -106,9 +106,7 @@ def _draw_weights(model: nn.Module, seed: int) -> None:
 
 def logits(model: nn.Module, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """What the network says of images [n, 3, 224, 224]: FP32 [n, 1000]."""
-    with torch.no_grad():
-        answer: np.ndarray[Any, Any] = model(torch.from_numpy(images)).numpy()
-    return answer
+    return answers(model, SPEC, {"image": images})["logits"]
 
 
 def build(seed: int | None = None) -> Build:

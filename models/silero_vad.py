@@ -17,15 +17,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib import metadata, util
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper
 
-from models import voices
+from models import voices, wheel
 from models.canonical import finish
 from models.conditionals import inlined
 from models.specification import Arrays, Build, Case, Kind, ModelError, ModelSpec, TensorRT
@@ -57,7 +55,7 @@ SPEC = ModelSpec(
     slo_p99_ms=50,
     default_timeout_ms=2_000,
     packages=("onnx", "silero-vad"),
-    sources=("models/canonical.py", "models/conditionals.py"),
+    sources=("models/canonical.py", "models/conditionals.py", "models/wheel.py"),
     datasets=("voices",),
     tensorrt=TensorRT(optimal_rows=32, fp16_tolerance=0.05),
 )
@@ -73,8 +71,9 @@ def build(seed: int | None = None) -> Build:  # noqa: ARG001 - nothing is drawn
     Raises:
         ModelError: the wheel is not installed, or holds another model than this was written for.
     """
+    theirs = wheel.read(_WHEEL, _FILE, distribution="silero-vad", extra="cpu,export")
     return Build(
-        onnx=finish(adapted(onnx.load_from_string(_read())), SPEC),
+        onnx=finish(adapted(onnx.load_from_string(theirs)), SPEC),
         facts={
             "source": f"{_WHEEL}/{_FILE} of the PyPI wheel silero-vad",
             "copyright": "2020-present Silero Team",
@@ -148,22 +147,6 @@ def _edge(tensor: TensorSpec) -> Any:
     return helper.make_tensor_value_info(
         tensor.name, TensorProto.FLOAT, ["batch", *tensor.shape[1:]]
     )
-
-
-def _read() -> bytes:
-    found = util.find_spec(_WHEEL)  # finds a top-level package without importing it
-    if found is None or found.origin is None:
-        raise ModelError(
-            "the wheel `silero-vad`, which carries the model, is not installed: "
-            "take the extra `export` (pip install -e '.[cpu,export]')"
-        )
-    file = Path(found.origin).parent / _FILE
-    if not file.is_file():
-        raise ModelError(
-            f"the installed silero-vad {metadata.version('silero-vad')} has no {_FILE}: "
-            "pyproject.toml names the version that has"
-        )
-    return file.read_bytes()
 
 
 def authors() -> Any:

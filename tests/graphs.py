@@ -36,17 +36,6 @@ def sum_and_double() -> bytes:
     )
 
 
-def plus(amount: float, columns: int = 3) -> bytes:
-    """Takes FP32 `x` [n, columns]; gives `y`, `x` plus the amount: versions tell which they are."""
-    added = numpy_helper.from_array(np.array(amount, np.float32), "amount")
-    return _model(
-        [helper.make_node("Add", ["x", "amount"], ["y"])],
-        [_value("x", TensorProto.FLOAT, ("n", columns))],
-        [_value("y", TensorProto.FLOAT, ("n", columns))],
-        [added],
-    )
-
-
 def lookup() -> bytes:
     """Takes INT64 `index` [n]; gives `value` [n], ten times the index. Fails from 4 on."""
     table = numpy_helper.from_array(np.arange(4, dtype=np.float32) * 10, "table")

@@ -16,6 +16,7 @@ import httpx
 
 from benchmarks.harness.gateway import LUPINE, ROOT
 from benchmarks.harness.record import FOLDER, Evidence
+from benchmarks.harness.registered import Registered
 from benchmarks.harness.registry import registry
 
 _MODELS = ("delivery_eta", "digits", "magika", "parcel_router", "resnet18", "silero_vad")
@@ -31,8 +32,10 @@ def main() -> int:
         begun = time.monotonic()
         with registry(Path(scratch)) as url:
             evidence.add("MLflow's start", f"{time.monotonic() - begun:.0f} s")
+            registered = Registered(url)
             for name in _MODELS:
-                _publish(evidence, url, name, _SEEDS if name == "delivery_eta" else 1)
+                _publish(evidence, registered, name, _SEEDS if name == "delivery_eta" else 1)
+            registered.close()
             _again(evidence, url)
             _look(evidence, url)
     return evidence.finish()
@@ -54,9 +57,9 @@ def _published(url: str, *arguments: str) -> tuple[dict[str, Any], float]:
     return found, time.monotonic() - begun
 
 
-def _publish(evidence: Evidence, url: str, name: str, seeds: int) -> None:
-    done, seconds = _published(url, name, "--alias", "challenger", "--seeds", str(seeds))
-    digest = hashlib.sha256(_bytes(url, name, done["version"])).hexdigest()
+def _publish(evidence: Evidence, registered: Registered, name: str, seeds: int) -> None:
+    done, seconds = _published(registered.url, name, "--alias", "challenger", "--seeds", str(seeds))
+    digest = hashlib.sha256(registered.content(name, done["version"])).hexdigest()
     whole = digest == done["sha256"]
     evidence.add(
         f"{name}: published ({seeds} seeds), and read back from the registry",
@@ -76,17 +79,6 @@ def _again(evidence: Evidence, url: str) -> None:
         "the alias alone moves",
         holds=done["version"] == "1" and not done["new"],
     )
-
-
-def _bytes(url: str, name: str, version: str) -> bytes:
-    """The ONNX file of a version, as the registry hands it out."""
-    with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
-        asked = {"name": name, "version": version}
-        answer = client.get("/api/2.0/mlflow/model-versions/get-download-uri", params=asked)
-        source = answer.raise_for_status().json()["artifact_uri"]
-        path = source.removeprefix("mlflow-artifacts:/").strip("/")
-        artifact = client.get(f"/api/2.0/mlflow-artifacts/artifacts/{path}/model.onnx")
-        return artifact.raise_for_status().content
 
 
 def _look(evidence: Evidence, url: str) -> None:

@@ -23,6 +23,7 @@ import tritonclient.grpc
 from benchmarks.harness.gateway import ROOT, free_port, ready
 from benchmarks.harness.image import Stage
 from benchmarks.harness.namespace import offline
+from benchmarks.harness.processes import stop
 
 BENTOML = str(Path(sys.executable).with_name("bentoml"))
 _GOLDEN = ROOT / "models" / "golden"
@@ -152,13 +153,7 @@ def _served(
                 log=log,
             )
         finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(_STOP_SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            stop(process, _STOP_SECONDS)
 
 
 def wrong_answers(served: Served) -> list[str]:

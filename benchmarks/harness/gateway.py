@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import httpx
 import psutil
+
+from benchmarks.harness.processes import stop
 
 ROOT = Path(__file__).parents[2]
 LUPINE = str(Path(sys.executable).with_name("lupine"))  # beside the interpreter that runs us
@@ -118,7 +119,7 @@ def gateway(
             _await_ready(process, port, log, begun)
             yield Running(port, grpc_port, process, psutil.Process(process.pid), log)
         finally:
-            _stop(process)
+            stop(process, _STOP_SECONDS)
 
 
 def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path, begun: float) -> None:
@@ -140,13 +141,3 @@ def ready(port: int) -> bool:
     except httpx.HTTPError:
         return False
     return answer.status_code == httpx.codes.OK
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

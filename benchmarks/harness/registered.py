@@ -76,6 +76,14 @@ class Registered:
         found = answer.raise_for_status().json()["registered_model"].get("aliases", [])
         return {one["alias"]: str(one["version"]) for one in found}
 
+    def content(self, name: str, version: str, path: str = "model.onnx") -> bytes:
+        """A file of a version, as the registry hands it out."""
+        asked = {"name": name, "version": version}
+        answer = self._client.get(f"{_API}/model-versions/get-download-uri", params=asked)
+        folder = answer.raise_for_status().json()["artifact_uri"].removeprefix("mlflow-artifacts:/")
+        artifact = self._client.get(f"{_ARTIFACTS}/{folder.strip('/')}/{path}")
+        return artifact.raise_for_status().content
+
     def delete_alias(self, name: str, alias: str) -> None:
         """Take an alias away."""
         self._delete("registered-models/alias", {"name": name, "alias": alias})

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.harness.gateway import free_port
+from benchmarks.harness.processes import stop
 
 _START_SECONDS = 180.0  # the first start makes its database's tables, and imports a great deal
 _STOP_SECONDS = 20.0
@@ -48,12 +49,7 @@ def registry(folder: Path) -> Iterator[str]:
         _await(process, url, log)
         yield url
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, _STOP_SECONDS)
 
 
 def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

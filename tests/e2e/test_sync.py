@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
+from benchmarks.harness import adding
 from benchmarks.harness.gateway import LUPINE, Running, gateway
 from benchmarks.harness.registered import Registered
 from benchmarks.harness.registry import registry
-from tests.graphs import plus
+from benchmarks.harness.versioned import Answer, Callers
 from tests.requires import require_triton_runtime
 
 pytestmark = pytest.mark.triton
@@ -51,7 +50,7 @@ class Served:
 
     def publish(self, amount: float, alias: str) -> str:
         """Register a version that adds an amount, and point an alias at it."""
-        version = self.registered.version(MODEL, {"model.onnx": plus(amount)})
+        version = self.registered.version(MODEL, {"model.onnx": adding.model(amount)})
         self.registered.alias(MODEL, alias, version)
         return version
 
@@ -74,48 +73,26 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @dataclass
-class Callers:
-    """Threads that ask without a pause, over both wires, and look at each answer."""
+class Expected:
+    """The versions that may answer, from each moment on."""
 
-    served: Served
-    asked: int = 0
-    wrong: list[Any] = field(default_factory=list)
-    expected: set[str] = field(default_factory=set)
-    ended: threading.Event = field(default_factory=threading.Event)
+    since: list[tuple[float, set[str]]] = field(default_factory=list)
 
-    def over_http(self) -> None:
-        """JSON."""
-        x = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0, 0, 0]}
-        with httpx.Client(base_url=self.served.running.url, timeout=30) as client:
-            while not self.ended.is_set():
-                allowed = set(self.expected)
-                answer = client.post(f"/v2/models/{MODEL}/infer", json={"inputs": [x]})
-                if answer.status_code != 200:
-                    self.wrong.append(answer.text)
-                    continue
-                found = answer.json()
-                self.look(allowed, found["model_version"], found["outputs"][0]["data"][0])
+    def from_now(self, *versions: str) -> None:
+        """These may answer what is asked from now on."""
+        self.since.append((time.monotonic(), set(versions)))
 
-    def over_grpc(self) -> None:
-        """An unmodified tritonclient."""
-        tensor = triton.InferInput("x", [1, 3], "FP32")
-        tensor.set_data_from_numpy(np.zeros((1, 3), np.float32))
-        with triton.InferenceServerClient(self.served.running.grpc_url) as client:
-            while not self.ended.is_set():
-                allowed = set(self.expected)
-                try:
-                    answer = client.infer(MODEL, [tensor], client_timeout=30)
-                except triton.InferenceServerException as error:
-                    self.wrong.append(str(error))
-                    continue
-                version = answer.get_response().model_version
-                self.look(allowed, version, float(answer.as_numpy("y")[0, 0]))
+    def wrong(self, answer: Answer) -> str:
+        """What is wrong with an answer: its own fault, or a version that was not to answer.
 
-    def look(self, allowed: set[str], version: str, amount: float) -> None:
-        """The version is one of those that it may be, and the value is that version's own."""
-        self.asked += 1
-        if version not in allowed | self.expected or amount != float(version):
-            self.wrong.append((version, amount, allowed, set(self.expected)))
+        What was expected when it was asked for counts, and what was when it came.
+        """
+        allowed: set[str] = set()
+        for moment in (answer.sent, answer.came):
+            allowed |= [versions for since, versions in self.since if since <= moment][-1]
+        if answer.fault or answer.version in allowed:
+            return answer.fault
+        return f"version {answer.version}, expected was one of {sorted(allowed)}"
 
 
 def test_nothing_is_dropped_while_aliases_move(served: Served) -> None:
@@ -126,31 +103,21 @@ def test_nothing_is_dropped_while_aliases_move(served: Served) -> None:
     """
     assert served.publish(1.0, "champion") == "1"
     assert f"{MODEL}@champion: nothing → 1" in served.sync("once")
-    callers = Callers(served, expected={"1"})
-    threads = [
-        threading.Thread(target=target)
-        for target in (callers.over_http, callers.over_grpc)
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
+    expected, callers = Expected(), Callers(served.running, MODEL, 8)
+    expected.from_now("1")
+    with callers.asking():
         champion = "1"
         for amount in (2.0, 3.0):
             version = served.publish(amount, "challenger")
             served.sync("once")
-            _flip(callers, champion, version, served)
+            _flip(expected, champion, version, served)
             champion = version
-        callers.expected = {"2", "3"}
+        expected.from_now("2", "3")
         assert f"{MODEL}@champion: 3 → 2" in served.sync("rollback", MODEL)
-        callers.expected = {"2"}
+        expected.from_now("2")
         time.sleep(1)
-    finally:
-        callers.ended.set()
-        for thread in threads:
-            thread.join()
-    assert callers.wrong == []
-    assert callers.asked > 500
+    assert [wrong for answer in callers.answers if (wrong := expected.wrong(answer))] == []
+    assert len(callers.answers) > 500
     assert served.registered.aliases(MODEL)["champion"] == "2"
     state = json.loads(served.sync("status", "--json"))
     assert state["models"][MODEL]["routes"] == {"champion": "2", "challenger": "3"}
@@ -158,19 +125,19 @@ def test_nothing_is_dropped_while_aliases_move(served: Served) -> None:
     assert f'lupine_alias_version{{alias="champion",model="{MODEL}"}} 2.0' in metrics
 
 
-def _flip(callers: Callers, old: str, new: str, served: Served) -> None:
+def _flip(expected: Expected, old: str, new: str, served: Served) -> None:
     """The champion moves; until the sync has said so, either version may answer."""
-    callers.expected = {old, new}
+    expected.from_now(old, new)
     served.registered.alias(MODEL, "champion", new)
     assert f"{MODEL}@champion: {old} → {new}" in served.sync("once")
-    callers.expected = {new}
+    expected.from_now(new)
     time.sleep(1)
 
 
 def test_aliases_are_addressed_over_grpc(served: Served) -> None:
     """`plus@challenger`, by an unmodified client; an alias that is not there is NOT_FOUND."""
-    tensor = triton.InferInput("x", [1, 3], "FP32")
-    tensor.set_data_from_numpy(np.zeros((1, 3), np.float32))
+    tensor = triton.InferInput("x", [1, 1], "FP32")
+    tensor.set_data_from_numpy(np.zeros((1, 1), np.float32))
     with triton.InferenceServerClient(served.running.grpc_url) as client:
         answer = client.infer(f"{MODEL}@challenger", [tensor])
         assert (answer.get_response().model_version, answer.as_numpy("y")[0, 0]) == ("3", 3.0)

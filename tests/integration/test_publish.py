@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
-from benchmarks.evidence.publish import _bytes
 from benchmarks.harness.gateway import free_port
+from benchmarks.harness.registered import Registered
 from benchmarks.harness.registry import registry
 from models import manifest
 
@@ -54,7 +55,9 @@ def test_a_model_is_published_whole(url: str) -> None:
     )
     known = manifest.load("parcel_router")
     assert (done["version"], done["new"]) == ("1", True)
-    assert manifest.sha256(_bytes(url, "parcel_router", "1")) == done["sha256"]
+    with closing(Registered(url)) as registered:
+        content = registered.content("parcel_router", "1")
+    assert manifest.sha256(content) == done["sha256"]
 
     version = asked(url, "model-versions/get", name="parcel_router", version="1")["model_version"]
     tags = {tag["key"]: tag["value"] for tag in version["tags"]}

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.harness import adding
 from benchmarks.harness.gateway import free_port
 from benchmarks.harness.registered import Registered
 from benchmarks.harness.registry import registry
@@ -26,7 +27,6 @@ from service.registry.state import StateFolder
 from service.registry.sync import Report, Sync
 from service.repository.routes import folder_of
 from service.settings import RegistrySettings, Repository
-from tests.graphs import plus
 from tests.serving import Serving, serving, settings
 
 
@@ -65,7 +65,7 @@ class Bench:
 
     def publish(self, amount: float, alias: str = "champion", **more: Any) -> str:
         """Register a version that adds an amount, and point an alias at it."""
-        content = more.pop("content", None) or plus(amount)
+        content = more.pop("content", None) or adding.model(amount)
         files = more.pop("files", None) or {"model.onnx": content}
         version = self.registered.version(self.name, files, more.pop("tags", None))
         self.registered.alias(self.name, alias, version)
@@ -74,7 +74,7 @@ class Bench:
     def infer(self, model: str = "") -> tuple[float, str]:
         """What the gateway adds to 0, and the version that did."""
         assert self.served is not None
-        x = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0, 0, 0]}
+        x = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [0]}
         answer = httpx.post(
             f"{self.served.url}/v2/models/{model or self.name}/infer", json={"inputs": [x]}
         )
@@ -194,11 +194,11 @@ def test_an_idle_poll_is_one_call(alone: Bench) -> None:
     """Where nothing has changed, the registry is asked once, and nothing is written."""
     alone.publish(1.0)
     alone.sync.once()
-    written = (alone.folder.path / "state.json").stat()
+    written = (alone.folder.path / "state.json").stat().st_ino
     before = len(alone.network.asked)
     assert alone.sync.once() == Report(done=(), wrong=())
     assert alone.network.asked[before:] == ["/api/2.0/mlflow/registered-models/search"]
-    assert (alone.folder.path / "state.json").stat() == written
+    assert (alone.folder.path / "state.json").stat().st_ino == written
 
 
 def test_old_versions_retire_and_the_last_ones_stay(benches: Benches) -> None:
@@ -304,7 +304,7 @@ def test_an_empty_registry_deletes_nothing(served: Bench) -> None:
 
 def test_a_truncated_download_is_gone_on_with(alone: Bench) -> None:
     """Half of the file came: nothing is published, and the next sync asks for the other half."""
-    content = plus(1.0)
+    content = adding.model(1.0)
     half = len(content) // 2
     alone.publish(1.0, content=content)
 
@@ -331,37 +331,57 @@ def test_a_truncated_download_is_gone_on_with(alone: Bench) -> None:
 @pytest.mark.parametrize(
     ("files", "tags", "told"),
     [
-        ({"model.onnx": plus(1.0), "model.py": b"raise SystemExit"}, {}, "it has a model.py"),
-        ({"model.onnx": plus(1.0), "code/x.py": b""}, {}, "it brings code of its own"),
+        (
+            {"model.onnx": adding.model(1.0), "model.py": b"raise SystemExit"},
+            {},
+            "it has a model.py",
+        ),
+        ({"model.onnx": adding.model(1.0), "code/x.py": b""}, {}, "it brings code of its own"),
         ({"python_model.pkl": b"x"}, {}, "it has a python_model.pkl"),
-        ({"model.onnx": plus(1.0), "model.plan": b"x"}, {}, "one of model.onnx or model.plan is"),
+        (
+            {"model.onnx": adding.model(1.0), "model.plan": b"x"},
+            {},
+            "one of model.onnx or model.plan is",
+        ),
         ({"weights.bin": b"x"}, {}, "there is weights.bin"),
         ({"model.onnx": b"not a model"}, {}, "model.onnx is no ONNX model"),
-        ({"model.onnx": plus(1.0)}, {"lupine.sha256": "0" * 64}, "the tag lupine.sha256 says 000"),
-        ({"model.onnx": plus(1.0)}, {"lupine.max_batch_size": "many"}, "a whole number is right"),
-        ({"model.onnx": plus(1.0)}, {"lupine.priority": "-1"}, "lupine.priority is '-1'"),
         (
-            {"model.onnx": plus(1.0), "config.pbtxt": b'backend: "python"'},
+            {"model.onnx": adding.model(1.0)},
+            {"lupine.sha256": "0" * 64},
+            "the tag lupine.sha256 says 000",
+        ),
+        (
+            {"model.onnx": adding.model(1.0)},
+            {"lupine.max_batch_size": "many"},
+            "a whole number is right",
+        ),
+        ({"model.onnx": adding.model(1.0)}, {"lupine.priority": "-1"}, "lupine.priority is '-1'"),
+        (
+            {"model.onnx": adding.model(1.0), "config.pbtxt": b'backend: "python"'},
             {},
             "names 'python': only onnxruntime and tensorrt",
         ),
         (
-            {"model.onnx": plus(1.0), "config.pbtxt": b'default_model_filename: "../x"'},
+            {"model.onnx": adding.model(1.0), "config.pbtxt": b'default_model_filename: "../x"'},
             {},
             "sets 'default_model_filename': allowed are",
         ),
         (
             {
-                "model.onnx": plus(1.0),
+                "model.onnx": adding.model(1.0),
                 "config.pbtxt": b'parameters { key: "EXECUTION_ENV_PATH" '
                 b'value { string_value: "/tmp" } }',
             },
             {},
             "sets the parameter 'EXECUTION_ENV_PATH'",
         ),
-        ({"model.onnx": plus(1.0), "config.pbtxt": b"}"}, {}, "its config.pbtxt cannot be read"),
         (
-            {"model.onnx": plus(1.0), "config.pbtxt": b'name: "another"'},
+            {"model.onnx": adding.model(1.0), "config.pbtxt": b"}"},
+            {},
+            "its config.pbtxt cannot be read",
+        ),
+        (
+            {"model.onnx": adding.model(1.0), "config.pbtxt": b'name: "another"'},
             {},
             "is of the model 'another'",
         ),
@@ -390,7 +410,7 @@ def test_a_changed_signature_is_refused(served: Bench) -> None:
     """Other inputs under the same name would break its callers: the old version serves on."""
     served.publish(1.0)
     served.sync.once()
-    served.publish(2.0, content=plus(2.0, columns=4))
+    served.publish(2.0, content=adding.model(2.0, columns=4))
     assert "a changed signature needs a model of its own name" in served.sync.once().wrong[0]
     assert served.infer() == (1.0, "1")
 
@@ -456,7 +476,7 @@ def both(url: str) -> None:
     registered = Registered(url)
     for name, serve in (("sel-a", True), ("sel-b", False)):
         registered.model(name, serve=serve)
-        version = registered.version(name, {"model.onnx": plus(1.0)})
+        version = registered.version(name, {"model.onnx": adding.model(1.0)})
         registered.alias(name, "champion", version)
     registered.close()
 
@@ -465,11 +485,11 @@ def test_what_was_there_before_is_adopted_and_never_deleted(alone: Bench) -> Non
     """A repository may hold versions already: they stay, and the same bytes are one version."""
     folder = alone.repository / alone.name
     (folder / "1").mkdir(parents=True)
-    (folder / "1" / "model.onnx").write_bytes(plus(1.0))
+    (folder / "1" / "model.onnx").write_bytes(adding.model(1.0))
     (folder / "config.pbtxt").write_text(
         'backend: "onnxruntime" max_batch_size: 64\n'
-        'input { name: "x" data_type: TYPE_FP32 dims: 3 }\n'
-        'output { name: "y" data_type: TYPE_FP32 dims: 3 }\n'
+        'input { name: "x" data_type: TYPE_FP32 dims: 1 }\n'
+        'output { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
     )
     alone.publish(1.0)
     assert alone.sync.once().wrong == ()
@@ -519,7 +539,7 @@ def test_a_sync_that_is_killed_is_gone_on_with(
     assert alone.sync.once().wrong == ()
     assert alone.folder.read().models[alone.name].routes == {"champion": "2"}
     assert alone.versions() == ["1", "2"]
-    assert (alone.repository / alone.name / "2" / "model.onnx").read_bytes() == plus(2.0)
+    assert (alone.repository / alone.name / "2" / "model.onnx").read_bytes() == adding.model(2.0)
     assert not any((alone.folder.path / "staging").iterdir())
 
 

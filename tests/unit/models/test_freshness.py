@@ -54,6 +54,8 @@ def test_documentation_retrains_nothing(checkout: Path) -> None:
         ("models/parcel_router.py", {"parcel_router"}),
         ("models/silero_vad.py", {"silero_vad"}),
         ("models/determinism.py", {"delivery_eta", "digits"}),
+        ("models/training.py", {"delivery_eta", "digits"}),
+        ("models/wheel.py", {"magika", "silero_vad"}),
     ],
 )
 def test_training_code_retrains_exactly_its_models(

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from models import behaviour, freshness, manifest, predictors
+from models import behaviour, freshness, manifest, predictors, suites, terminal
 from models.catalog import NAMES, find, require
 from models.making import Made, make, record
 from models.package import MODEL_FILE
@@ -34,8 +31,6 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="the repository 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON list instead of a table")]
 
 _REPOSITORY = Path("triton_repo")
-_STDERR = Console(stderr=True)
-_STDOUT = Console(width=None if sys.stdout.isatty() else 140)  # a pipe cuts nothing short
 
 
 @app.command("export")
@@ -64,7 +59,7 @@ def export_command(
     """
     chosen = _chosen(names, NAMES, every=every, changed=changed)
     made = _make(chosen, out)
-    _tell(_checked(made) if check_tensorrt else made, as_json=as_json)
+    terminal.tell(_checked(made) if check_tensorrt else made, as_json=as_json)
 
 
 @app.command("package")
@@ -76,7 +71,7 @@ def package_command(
     for name in names or ():
         if name in NAMES and name not in packaged:
             raise typer.BadParameter(f"{name!r} is in no wheel as it is served: use `export`")
-    _tell(_make(_chosen(names, packaged, every=every), out), as_json=as_json)
+    terminal.tell(_make(_chosen(names, packaged, every=every), out), as_json=as_json)
 
 
 @app.command("record")
@@ -87,7 +82,7 @@ def record_command(
     from models import tensorrt  # noqa: PLC0415 - only here
 
     for name in _chosen(names, NAMES, every=every, changed=changed):
-        with _failing(), _busy(f"{name}: training") as busy:
+        with _failing(), terminal.busy(f"{name}: training") as busy:
             written = record(name, out, told=busy)
             written += tensorrt.write(find(name))
         for path in written:
@@ -139,7 +134,7 @@ def behave_command(
     - `python -m models behave digits --url http://127.0.0.1:3000 --as digits/versions/7`
     """
     with _failing():
-        suite = behaviour.load(name)
+        suite = suites.load(name)
         if url is not None:
             predict = predictors.over_http(url, served_as or name)
         elif grpc is not None:
@@ -147,13 +142,7 @@ def behave_command(
         else:
             predict = predictors.local(_bytes(repository, name))
         findings = behaviour.check(suite, predict, exact=not retrained)
-    if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=1))
-    else:
-        table = Table("", "kind", "test", "said")
-        for one in findings:
-            table.add_row("passed" if one.passed else "FAILED", one.kind, one.name, one.said)
-        _STDOUT.print(table)
+    terminal.findings(findings, as_json=as_json)
     raise typer.Exit(1 if behaviour.failed(findings) else 0)
 
 
@@ -184,7 +173,7 @@ def publish_command(
     from models.publishing import publish  # noqa: PLC0415 - only here
 
     # MLflow tells of its runs on stdout, which is for the answer.
-    with _failing(), redirect_stdout(sys.stderr), _busy(f"{name}: publishing") as busy:
+    with _failing(), redirect_stdout(sys.stderr), terminal.busy(f"{name}: publishing") as busy:
         done = publish(
             name,
             alias=alias,
@@ -232,7 +221,7 @@ def _chosen(
 def _make(names: tuple[str, ...], out: Path) -> list[Made]:
     made = []
     for name in names:
-        with _failing(), _busy(f"{name}: making and proving it"):
+        with _failing(), terminal.busy(f"{name}: making and proving it"):
             made.append(make(name, out))
     return made
 
@@ -242,59 +231,10 @@ def _checked(made: list[Made]) -> list[Made]:
 
     checked = []
     for one in made:
-        with _failing(), _busy(f"{one.model}: TensorRT builds it"):
+        with _failing(), terminal.busy(f"{one.model}: TensorRT builds it"):
             said = tensorrt.check(find(one.model), Path(one.path))
         checked.append(dataclasses.replace(one, tensorrt=said))
     return checked
-
-
-def _tell(made: list[Made], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([dataclasses.asdict(one) for one in made], indent=1))
-        return
-    if not made:
-        print("nothing to make: every model is as its sources say")
-        return
-    table = Table("model", "bytes", "tolerance", "1 row, ms", "32 rows, ms", "tests", "sha256", "")
-    for one in made:
-        table.add_row(
-            one.model,
-            f"{one.bytes:,}",
-            f"{one.tolerance:g}",
-            f"{one.milliseconds['1']:.3g}",
-            f"{one.milliseconds['32']:.3g}",
-            str(one.tests),
-            one.sha256[:12],
-            _origin(one),
-        )
-    _STDOUT.print(table)
-    for one in made:
-        print(one.path)
-        if one.tensorrt:
-            print(f"  {one.tensorrt}")
-
-
-def _origin(made: Made) -> str:
-    if made.reproduced:
-        return "as recorded"
-    differs = ", ".join(f"{name} {a} → {b}" for name, (a, b) in made.differs.items())
-    return f"not the recorded bytes: {differs or 'its sources have changed'}"
-
-
-@contextmanager
-def _busy(what: str) -> Iterator[Callable[[str], None]]:
-    """Shows on a terminal what is being done, and for how long; gives what changes the words."""
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=_STDERR,
-        transient=True,
-        disable=not _STDERR.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(what, total=None)
-        yield lambda words: bar.update(task, description=words)
 
 
 @contextmanager

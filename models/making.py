@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from models import behaviour, freshness, golden, manifest, predictors, seeds
+from models import behaviour, freshness, golden, manifest, predictors, seeds, suites
 from models.catalog import builder
 from models.package import publish
 from models.specification import VERSION, Kind, ModelError, ModelSpec
@@ -67,7 +67,7 @@ def make(name: str, repository: Path) -> Made:
             "not packaged"
         )
     check_fit(build.onnx, spec)
-    suite = behaviour.load(name)
+    suite = suites.load(name)
     tests = len(behaviour.require(suite, predictors.local(build.onnx), exact=reproduced))
     if not reproduced:  # the committed cases are the committed weights' own
         check_golden(build.onnx, spec, build.golden())

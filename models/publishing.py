@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from models import behaviour, freshness, golden, manifest, predictors
+from models import behaviour, freshness, golden, manifest, predictors, suites
 from models.catalog import builder
 from models.specification import Build, ModelError, ModelSpec
 
@@ -75,7 +75,7 @@ def publish(
     build = module.build()
     digest = manifest.sha256(build.onnx)
     exact = digest == manifest.load(name)["sha256"]
-    findings = behaviour.require(behaviour.load(name), predictors.local(build.onnx), exact=exact)
+    findings = behaviour.require(suites.load(name), predictors.local(build.onnx), exact=exact)
     with _refusals(mlflow):
         found = _registered(client, name, digest)
         if found is None:

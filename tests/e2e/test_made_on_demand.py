@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.harness.gateway import LUPINE, Running, gateway
-from models import behaviour, predictors, silero_vad, voices
+from models import behaviour, predictors, silero_vad, suites, voices
 from models.behaviour import Predict
 from tests.committed import MADE_ON_DEMAND
 from tests.requires import require_triton_runtime
@@ -46,7 +46,7 @@ def on_triton(repository: Path) -> Iterator[Running]:
 @pytest.mark.parametrize("name", MADE_ON_DEMAND)
 def test_suites_are_passed_on_triton(on_triton: Running, name: str) -> None:
     """Through a gateway and Triton, over both wires, the models behave as their suites say."""
-    suite = behaviour.load(name)
+    suite = suites.load(name)
     for predict in (
         predictors.over_http(on_triton.url, name),
         predictors.over_grpc(on_triton.grpc_url, name),
@@ -59,7 +59,7 @@ def test_suites_are_passed_in_process(repository: Path, tmp_path: Path, name: st
     """The same with ONNX Runtime in the worker itself."""
     with serving(settings(repository, "onnx"), tmp_path) as served:
         predict = predictors.over_http(served.url, name)
-        assert behaviour.failed(behaviour.check(behaviour.load(name), predict)) == []
+        assert behaviour.failed(behaviour.check(suites.load(name), predict)) == []
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])

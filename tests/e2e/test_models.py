@@ -8,7 +8,7 @@ import tritonclient.http as triton
 from magika import Magika
 
 from benchmarks.harness.gateway import Running
-from models import behaviour, predictors, uci_digits
+from models import behaviour, predictors, suites, uci_digits
 from tests.committed import SERVED
 from tests.samples import sample_files
 
@@ -32,7 +32,7 @@ def test_digits_reads_what_it_never_saw(running: Running) -> None:
 @pytest.mark.parametrize("name", SERVED)
 def test_suites_are_passed_over_http(running: Running, name: str) -> None:
     """The gateway's models behave as their suites say: golden cases, invariances, metrics."""
-    findings = behaviour.check(behaviour.load(name), predictors.over_http(running.url, name))
+    findings = behaviour.check(suites.load(name), predictors.over_http(running.url, name))
     assert behaviour.failed(findings) == []
     assert len(findings) >= 5
 
@@ -41,7 +41,7 @@ def test_suites_are_passed_over_http(running: Running, name: str) -> None:
 def test_suites_are_passed_over_grpc(running: Running, name: str) -> None:
     """The same over the other wire."""
     predict = predictors.over_grpc(running.grpc_url, name)
-    findings = behaviour.check(behaviour.load(name), predict)
+    findings = behaviour.check(suites.load(name), predict)
     assert behaviour.failed(findings) == []
     assert len(findings) >= 5
 

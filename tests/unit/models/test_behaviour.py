@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import behaviour, golden
-from models.behaviour import Direction, Invariance, Keeps, Metric, Moves, Suite
+from models import behaviour, golden, suites
 from models.changes import Change, applied
 from models.metrics import METRICS
 from models.specification import Arrays, Case, ModelError
+from models.suites import Direction, Invariance, Keeps, Metric, Moves, Suite
 from tests.committed import SERVED
 
 X = np.array([[1.0, 4.0, 2.0]], np.float32)
@@ -215,27 +215,27 @@ def test_a_suite_that_says_nothing_clear_is_refused(tmp_path: Path, text: str, r
     """A mistyped name must not make a test pass unseen: it is told, with what would be right."""
     (tmp_path / "digits.toml").write_text(text)
     with pytest.raises(ModelError, match=reason):
-        behaviour.load("digits", tmp_path)
+        suites.load("digits", tmp_path)
 
 
 def test_a_missing_suite_and_a_broken_line_are_told(tmp_path: Path) -> None:
     """The file, and the line in it."""
     with pytest.raises(ModelError, match="'digits' has no suite"):
-        behaviour.load("digits", tmp_path)
-    shutil.copy(behaviour.FOLDER / "digits.toml", tmp_path)
+        suites.load("digits", tmp_path)
+    shutil.copy(suites.FOLDER / "digits.toml", tmp_path)
     (tmp_path / "digits.jsonl").write_text('\n{"name": "x", "inputs": [{"name": "image"}]}\n')
     with pytest.raises(ModelError, match=r"digits\.jsonl, line 2: tensor 'image'"):
-        behaviour.load("digits", tmp_path)
+        suites.load("digits", tmp_path)
 
 
 def test_adding_a_case_is_adding_a_line(tmp_path: Path) -> None:
     """A request and its answer, as they went over the wire, are a case."""
-    shutil.copy(behaviour.FOLDER / "digits.toml", tmp_path)
+    shutil.copy(suites.FOLDER / "digits.toml", tmp_path)
     request = '"inputs": [{"name": "image", "datatype": "FP32", "shape": [1, 1, 8, 8], "data": '
     answer = '"outputs": [{"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": '
     line = f'{{"name": "seen", {request}{[0.5] * 64}}}], {answer}{[0.0] * 10}}}]}}'
     (tmp_path / "digits.jsonl").write_text(line)
-    (case,) = behaviour.load("digits", tmp_path).cases
+    (case,) = suites.load("digits", tmp_path).cases
     assert case.inputs["image"].shape == (1, 1, 8, 8)
     assert case.outputs["logits"].shape == (1, 10)
 
@@ -243,7 +243,7 @@ def test_adding_a_case_is_adding_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SERVED)
 def test_every_suite_can_fail(name: str) -> None:
     """A model that answers with zeros fails its suite, and not only in golden cases."""
-    of = behaviour.load(name)
+    of = suites.load(name)
     shapes = golden.load(name)[0].outputs
 
     def nothing(inputs: Arrays) -> Arrays:

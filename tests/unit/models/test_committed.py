@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models import behaviour, freshness, golden, manifest, predictors, tensorrt
+from models import behaviour, freshness, golden, manifest, predictors, suites, tensorrt
 from models.catalog import NAMES, find
 from models.configuration import config_of, config_text
 from models.specification import ModelError
@@ -103,7 +103,7 @@ def test_golden_cases_pass(name: str) -> None:
 @EACH_SERVED
 def test_the_suite_is_passed(name: str) -> None:
     """The committed model behaves as its suite says."""
-    findings = behaviour.check(behaviour.load(name), predictors.local(committed_model(name)))
+    findings = behaviour.check(suites.load(name), predictors.local(committed_model(name)))
     assert behaviour.failed(findings) == []
     assert len(findings) >= 5
 

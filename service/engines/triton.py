@@ -141,21 +141,27 @@ class TritonEngine:
         call = self._server_for(parameters).stub.ModelStreamInfer(
             timeout=_left(deadline), metadata=span.context() if span is not None else None
         )
+        failed = ""
         try:
             await call.write(message)
             await call.done_writing()
+            # To the stream's own end, whatever comes: a Triton whose stream is cancelled while it
+            # has still something to write may die of it (24.10, a segmentation fault).
             async for answer in call:
+                if failed:
+                    continue
                 if answer.error_message:
-                    raise EngineError(answer.error_message[:2000])
+                    failed = answer.error_message[:2000]
+                    continue
                 found = answer.infer_response
                 final = found.parameters["triton_final_response"].bool_param
                 await each(oip_proto.decode_outputs(found), final=final)
-                if final:
-                    return
         except grpc.aio.AioRpcError as failure:
             raise meaning(failure) from None
         finally:
             call.cancel()  # a deadline, or a client that has gone, ends the run
+        if failed:
+            raise EngineError(failed)
 
     def _server_for(self, parameters: Mapping[str, Parameter]) -> Server:
         """The next in turn; for a sequence, whose state one server keeps, always the same."""

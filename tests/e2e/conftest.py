@@ -7,12 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.harness.gateway import Running, gateway
+from tests.patient import patient_repository
 from tests.requires import require_triton_runtime
 
 
 @pytest.fixture(scope="session")
-def running() -> Iterator[Running]:
-    """`lupine serve` on the committed repository: managed Triton, two workers."""
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """`lupine serve` on the committed models, their SLOs patient: managed Triton, two workers."""
     require_triton_runtime()
-    with gateway("--engine", "triton", "--workers", "2") as started:
+    names = ("delivery_eta", "digits", "magika", "parcel_router")
+    repository = patient_repository(tmp_path_factory.mktemp("repository"), *names)
+    flags = ("--engine", "triton", "--workers", "2", "--repository", str(repository))
+    with gateway(*flags) as started:
         yield started

@@ -30,6 +30,9 @@ from service.frontends.http_direct import DirectFrontend
 from service.frontends.seats import Seats
 from service.protocol.messages import Snapshot
 from service.protocol.ports import Engine
+from service.registry.bell import Bell
+from service.registry.exposition import exposition
+from service.registry.webhook import Webhook
 from service.repository.ledger import Ledger
 from service.repository.routes import RoutesFile, folder_of
 from service.routing import RECHECK_SECONDS, Catalogue
@@ -57,6 +60,7 @@ class Gateway:
     ) -> None:
         self.settings = settings
         self._run_dir = run_dir
+        self._sync_folder = folder_of(settings.repository)
         self._ledger = Ledger(run_dir)
         self._addresses: Sequence[Address] = ()
         self._addresses_of = -1  # the generation in which they were read
@@ -76,7 +80,7 @@ class Gateway:
             batcher.serving(snapshot)
 
         self._catalogue = Catalogue(
-            self.engine, self._ledger, serving, RoutesFile(folder_of(settings.repository))
+            self.engine, self._ledger, serving, RoutesFile(self._sync_folder)
         )
         self.dataplane = DataPlane(
             engine=self.engine,
@@ -95,6 +99,11 @@ class Gateway:
             self.telemetry,
             gate,
             Bodies(held, max_bytes=settings.server.max_body_bytes),
+            Webhook(
+                settings.registry.webhook_secret.get_secret_value(),
+                Bell(self._sync_folder),
+                run_dir / "deliveries",
+            ).receive,
         )
         self.direct = DirectFrontend(
             self.dataplane, self.telemetry, held, max_bytes=settings.server.max_body_bytes
@@ -184,9 +193,10 @@ class Gateway:
         self.telemetry.stop()
 
     async def metrics(self) -> bytes:
-        """All workers' metrics, and Triton's own behind them."""
+        """All workers' metrics, the sync's, and Triton's own behind them."""
         own = await asyncio.to_thread(self.telemetry.exposition)
-        return own + await self._triton_metrics()
+        synced = await asyncio.to_thread(exposition, self._sync_folder)
+        return own + synced + await self._triton_metrics()
 
     async def _triton_metrics(self) -> bytes:
         url = self.settings.triton.metrics_url

@@ -124,6 +124,12 @@ class AdmissionSettings(_Section):
 class RegistrySettings(_Section):
     """What `lupine sync` takes from MLflow; MLFLOW_TRACKING_URI says where that is."""
 
+    sync: Literal["auto", "off"] = Field(
+        "auto", description="auto: a gateway syncs by itself where MLFLOW_TRACKING_URI is set"
+    )
+    webhook_secret: SecretStr = Field(
+        SecretStr(""), description="that MLflow signs its webhook with; empty: none is taken"
+    )
     select: Literal["tag", "names", "prefix"] = Field(
         "tag", description="models to serve: with the tag lupine.serve=true, or by name"
     )

@@ -60,6 +60,17 @@ class Registered:
             self._run = self._post("runs/create", {"experiment_id": "0"})["run"]["info"]
         return self._run
 
+    def webhook(self, url: str, secret: str) -> None:
+        """Have the registry tell a gateway of every alias that is set, signed with a secret."""
+        event = {"entity": "MODEL_VERSION_ALIAS", "action": "CREATED"}
+        body = {
+            "name": "lupine",
+            "url": f"{url}/lupine/v1/webhooks/mlflow",
+            "events": [event],
+            "secret": secret,
+        }
+        self._post("webhooks", body)
+
     def alias(self, name: str, alias: str, version: str) -> None:
         """Point an alias at a version."""
         body = {"name": name, "alias": alias, "version": version}

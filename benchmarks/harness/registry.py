@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
@@ -21,7 +22,12 @@ _QUIET = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
+    # Its webhooks go to a gateway on loopback, without TLS.
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_CACHE_TTL": "1",  # seconds until a new webhook is known
 }
+_KEY_BYTES = 32
 
 
 @contextmanager
@@ -33,6 +39,8 @@ def registry(folder: Path) -> Iterator[str]:
     """
     port = free_port()
     log = folder / "mlflow.log"
+    key = base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode()
+    environment = os.environ | _QUIET | {"MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": key}
     command = [
         str(Path(sys.executable).with_name("mlflow")),
         "server",
@@ -42,7 +50,7 @@ def registry(folder: Path) -> Iterator[str]:
     ]
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            command, stdout=sink, stderr=subprocess.STDOUT, cwd=folder, env=os.environ | _QUIET
+            command, stdout=sink, stderr=subprocess.STDOUT, cwd=folder, env=environment
         )
     try:
         url = f"http://127.0.0.1:{port}"

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from service.registry.sync import Report, Sync
     from service.settings import Settings
 
+_PATIENCE = 60.0  # seconds that one waits for another who syncs
+_LIFELINE_SECONDS = 0.5
 _URI = "MLFLOW_TRACKING_URI"
 _JITTER = 0.2  # of the pause, either way: many gateways do not ask at once
 
@@ -54,7 +57,7 @@ def once(*, repository: Repository = None, url: _Url = None) -> None:
 
     - `MLFLOW_TRACKING_URI=http://127.0.0.1:5000 lupine sync once`
     """
-    with _syncing(repository, url) as (syncing, _):
+    with _syncing(repository, url) as (syncing, _, folder), folder.locked(_PATIENCE):
         report = syncing.once(again=True)
     _tell(report)
     if not report.done and not report.wrong:
@@ -63,28 +66,46 @@ def once(*, repository: Repository = None, url: _Url = None) -> None:
 
 
 @app.command()
-def watch(*, repository: Repository = None, url: _Url = None) -> None:
+def watch(
+    *,
+    repository: Repository = None,
+    url: _Url = None,
+    beside: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Sync again and again, until SIGTERM or Ctrl-C. Says what it does, and each trouble once.
+
+    MLflow's webhook, where the gateway takes it, cuts the pause short. `lupine serve` runs this by
+    itself where `MLFLOW_TRACKING_URI` is set.
 
     For example:
 
     - `LUPINE_REGISTRY__POLL_SECONDS=5 lupine sync watch`
     """
+    from service.registry.bell import Bell
+    from service.registry.sync import Report
+
     ended = threading.Event()
+    if beside is not None:  # a run folder: nobody syncs on for a gateway that has gone
+        threading.Thread(target=_end_with, args=(beside,), daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     told: tuple[str, ...] = ()
-    with _syncing(repository, url) as (syncing, settings):
-        typer.echo(f"syncing from {os.environ[_URI]}")
+    with _syncing(repository, url) as (syncing, settings, folder), folder.watching():
+        typer.echo(f"syncing from {_shown(os.environ[_URI])}")
         pause = settings.registry.poll_seconds
+        bell = Bell(folder.path)
         while not ended.is_set():
-            report = syncing.once()
+            try:
+                with folder.locked(_PATIENCE):
+                    report = syncing.once()
+            except (OSError, ConfigurationError) as error:  # a full disk: it may heal
+                report = Report(done=(), wrong=(f"this sync was not ended: {error}",))
             news = tuple(one for one in report.wrong if one not in told)
-            _tell(type(report)(done=report.done, wrong=news))
+            _tell(Report(done=report.done, wrong=news))
             if told and not report.wrong:
                 typer.echo("all is well again")
             told = report.wrong
-            ended.wait(pause * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311 - no secret
+            bell.wait(pause * random.uniform(1 - _JITTER, 1 + _JITTER), ended)  # noqa: S311 - no secret
 
 
 @app.command()
@@ -136,13 +157,15 @@ def rollback(
 
     - `lupine sync rollback digits`
     """
-    with _syncing(repository, url) as (syncing, _):
+    with _syncing(repository, url) as (syncing, _, folder), folder.locked(_PATIENCE):
         report = syncing.roll_back(name, alias)
     _tell(report)
 
 
 @contextmanager
-def _syncing(repository: Path | None, url: str | None) -> Iterator[tuple[Sync, Settings]]:
+def _syncing(
+    repository: Path | None, url: str | None
+) -> Iterator[tuple[Sync, Settings, StateFolder]]:
     from service.registry.gateway_client import GatewayClient
     from service.registry.mlflow import MlflowRegistry, RegistryError
     from service.registry.sync import Sync
@@ -161,13 +184,13 @@ def _syncing(repository: Path | None, url: str | None) -> Iterator[tuple[Sync, S
         settings.admin_key.get_secret_value(),
     )
     try:
-        with folder.locked(), screen.stderr().status("syncing") as spinner:
+        with screen.stderr().status("syncing") as spinner:
             path = settings.repository.path
             told = spinner.update
             syncing = Sync(
                 registry, path, folder, settings=settings.registry, gateway=gateway, told=told
             )
-            yield syncing, settings
+            yield syncing, settings, folder
     finally:
         gateway.close()
         registry.close()
@@ -187,3 +210,19 @@ def _tell(report: Report) -> None:
         typer.echo(line)
     for line in report.wrong:
         screen.complain(line)
+
+
+def _end_with(run_dir: Path) -> None:
+    """End this process, wherever it is, when a gateway has: the next sync goes on from there."""
+    from service.runner import lifeline
+
+    while not lifeline.is_gone(run_dir):
+        time.sleep(_LIFELINE_SECONDS)
+    os._exit(0)
+
+
+def _shown(url: str) -> str:
+    """A registry's address without what may be a password in it."""
+    import httpx
+
+    return str(httpx.URL(url).copy_with(userinfo=b""))

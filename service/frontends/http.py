@@ -7,7 +7,7 @@ repository, the model configuration and statistics.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from time import perf_counter
@@ -48,6 +48,9 @@ _CONTROL = CONTROL.encode()
 _BINARY = (b"content-type", b"application/octet-stream")
 _NOT_OFFERED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
 
+Hear = Callable[[Mapping[str, str], bytes], object]
+"""Takes a delivery of a webhook: its headers, by lower-case name, and body; raises a refusal."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -55,12 +58,18 @@ class HttpFrontend:
     """An ASGI application for everything under `/v2`."""
 
     def __init__(
-        self, dataplane: DataPlane, telemetry: Telemetry, gate: AdminGate, bodies: Bodies
+        self,
+        dataplane: DataPlane,
+        telemetry: Telemetry,
+        gate: AdminGate,
+        bodies: Bodies,
+        hear: Hear,
     ) -> None:
         self._dataplane = dataplane
         self._telemetry = telemetry
         self._gate = gate
         self._bodies = bodies
+        self._hear = hear
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered with its reason."""
@@ -121,12 +130,28 @@ class HttpFrontend:
                 call.allow("POST")
                 self._check_admin(call)
                 await call.reply(await self._dataplane.routes_changed())
+            case ["v1", "webhooks", "mlflow"]:
+                call.allow("POST")
+                await self._deliver(call)
             case _:
-                raise NotFoundError("no such path under /lupine: v1/routes is there")
+                raise NotFoundError(
+                    "no such path under /lupine: v1/routes and v1/webhooks/mlflow are there"
+                )
+
+    async def _deliver(self, call: Call) -> None:
+        """A delivery of MLflow's: its signature is the credential."""
+        body = await self._read(call)
+        heard = False
+        try:
+            self._hear(_text(call.headers), bytes(body.data))
+            heard = True
+        finally:
+            body.release()
+            self._telemetry.webhook(heard=heard)
+        await call.reply({"heard": heard})
 
     def _check_admin(self, call: Call) -> None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in call.headers.items()}
-        self._gate.check(call.peer, headers)
+        self._gate.check(call.peer, _text(call.headers))
 
     async def _repository(self, call: Call, rest: Sequence[str]) -> None:
         match rest:
@@ -263,6 +288,10 @@ class HttpFrontend:
         if not isinstance(found, dict):
             raise InvalidRequestError("the request's JSON is no object")
         return found
+
+
+def _text(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {k.decode("latin-1"): v.decode("latin-1") for k, v in headers.items()}
 
 
 def _segments(scope: Scope) -> list[str]:

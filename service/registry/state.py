@@ -6,13 +6,15 @@ model's folder makes Triton reload the model.
 - `state.json`: what was published, routed, refused and held;
 - `routes.json`: what the gateway's workers read;
 - `staging/<model>/<version>/`: what is being downloaded;
-- `lock`: who syncs.
+- `lock`, `watcher`: who syncs, and who does again and again;
+- `bell`: touched when the registry has something new; `beat.json`: counts, for the metrics.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from service.errors import ConfigurationError
 from service.protocol.routes import Canary, ModelRoutes, Routes
 from service.repository.routes import FILE as ROUTES_FILE
 
-_STATE = "state.json"
+_PAUSE = 0.05
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,8 @@ class StateFolder:
         ConfigurationError: it cannot be made.
     """
 
+    STATE = "state.json"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
@@ -95,7 +99,7 @@ class StateFolder:
         Raises:
             ConfigurationError: the file is none of ours.
         """
-        path = self.path / _STATE
+        path = self.path / self.STATE
         try:
             return msgspec.json.decode(path.read_bytes(), type=State)
         except FileNotFoundError:
@@ -107,7 +111,7 @@ class StateFolder:
 
     def write(self, state: State) -> None:
         """Replace what is known."""
-        self._replace(_STATE, msgspec.json.format(msgspec.json.encode(state), indent=1))
+        self._replace(self.STATE, msgspec.json.format(msgspec.json.encode(state), indent=1))
 
     def write_routes(self, state: State) -> None:
         """Replace what the workers read."""
@@ -121,21 +125,40 @@ class StateFolder:
         self._replace(ROUTES_FILE, msgspec.json.format(msgspec.json.encode(routes), indent=1))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, patience: float = 0.0) -> Iterator[None]:
         """Be the only one who syncs.
+
+        Args:
+            patience: seconds to wait for another.
 
         Raises:
             ConfigurationError: another process does already.
         """
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with self._alone("lock", patience):
+            yield
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Be the only one who syncs again and again; others may sync in between.
+
+        Raises:
+            ConfigurationError: another process does already.
+        """
+        with self._alone("watcher", 0.0):
+            yield
+
+    @contextmanager
+    def _alone(self, name: str, patience: float) -> Iterator[None]:
+        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ConfigurationError(
-                f"another process syncs into {self.path} already: `lupine sync status` shows it"
-            ) from None
-        try:
+            until = time.monotonic() + patience
+            while not _got(descriptor):
+                if time.monotonic() >= until:
+                    raise ConfigurationError(
+                        f"another process syncs into {self.path} already: "
+                        "`lupine sync status` shows what it has done"
+                    )
+                time.sleep(_PAUSE)
             yield
         finally:
             os.close(descriptor)
@@ -147,3 +170,11 @@ class StateFolder:
             file.flush()
             os.fsync(file.fileno())
         staged.replace(self.path / name)
+
+
+def _got(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -7,6 +7,7 @@ anywhere is gone on with by the next one, and what served keeps serving meanwhil
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import msgspec
 
 from service.errors import ConfigurationError
 from service.protocol.routes import CHAMPION
-from service.registry import canary, configuring, fetch, plan, smoke
+from service.registry import beat, canary, configuring, fetch, plan, smoke
 from service.registry.gateway_client import GatewayClient
 from service.registry.mlflow import MlflowRegistry, RegisteredModel, RegistryError
 from service.registry.plan import Aliases, Fetch, Flip, Retire
@@ -84,14 +85,25 @@ class Sync:
             ConfigurationError: the folder or the repository cannot be used.
         """
         self._polls += 1
-        known = state = self._folder.read()
+        known = self._folder.read()
+        report, state = self._synced(known, again=again)
+        counted = beat.after(
+            beat.read(self._folder.path), known, state, now=time.time(), well=not report.wrong
+        )
+        beat.write(self._folder.path, counted)
+        return report
+
+    def _synced(self, known: State, *, again: bool) -> tuple[Report, State]:
+        state = known
         if again:
             state = msgspec.structs.replace(state, refused={})
         try:
             wanted = self._wanted()
         except RegistryError as error:
-            self._folder.write(msgspec.structs.replace(state, registry=str(error)))
-            return Report(done=(), wrong=(str(error),))
+            state = msgspec.structs.replace(state, registry=str(error))
+            if state != known:
+                self._folder.write(state)
+            return Report(done=(), wrong=(str(error),)), state
         state = msgspec.structs.replace(state, registry="", refused=_current(state, wanted))
         course = _Course(self._gateway.running())
         for step in plan.fetches(wanted, state, self._polls):
@@ -110,7 +122,7 @@ class Sync:
         self._sweep(state)
         refused = [f"{where}: {refusal.reason}" for where, refusal in state.refused.items()]
         wrong = (*course.wrong, *refused, *_lost(state, wanted))
-        return Report(done=tuple(course.done), wrong=wrong)
+        return Report(done=tuple(course.done), wrong=wrong), state
 
     def roll_back(self, name: str, alias: str = CHAMPION) -> Report:
         """Let an alias name the version that it named before; nothing is downloaded.

@@ -15,7 +15,7 @@ from grpc import FutureTimeoutError, channel_ready_future, insecure_channel
 from service import settings as settings_module
 from service.errors import ConfigurationError
 from service.repository import layout
-from service.runner import bundle, grpc_port, guardian, launch, ports, run_folder, runtime
+from service.runner import bundle, grpc_port, guardian, launch, ports, run_folder, runtime, syncer
 from service.settings import Settings
 
 _REACH_SECONDS = 10.0
@@ -85,6 +85,8 @@ def _start(settings: Settings, folder: Path, held: ExitStack) -> None:
     held.callback(grpc_port.reserve(address, settings.server.grpc_port).close)
     if kind == "triton" and not elsewhere:
         launch.start_guardian(folder, settings)
+    if syncer.wanted(settings) and not elsewhere:
+        syncer.start(folder, settings)
     _handle_signals(folder, settings)
 
 

@@ -43,6 +43,15 @@ def hold_lifeline(run_dir: Path) -> Callable[[], None]:
     return lifeline.hold(run_dir, lifeline.SUPERVISOR).close
 
 
+def environment() -> dict[str, str]:
+    """For a process that runs a module of this package by `python -P -m`.
+
+    A built bento is imported from its own folder; -P: the working directory is not looked at.
+    """
+    paths = [str(_PACKAGE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 def start_guardian(run_dir: Path, settings: Settings) -> None:
     """Start the guardian, and return when tritonserver is ready.
 
@@ -123,12 +132,9 @@ class _Watch:
             *("--drain-seconds", str(self._drain_seconds())),
             *(() if report is None else ("--report-fd", str(report))),
         ]
-        # A built bento is imported from its own folder. -P: the working directory is not looked at.
-        root = str(_PACKAGE_FOLDER)
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         return subprocess.Popen(  # noqa: S603 - our own module, with our own interpreter
             command,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            env=environment(),
             stdin=subprocess.DEVNULL,
             pass_fds=() if report is None else (report,),
             start_new_session=True,

@@ -118,6 +118,12 @@ class Telemetry:
             reason: self._shared_fallbacks.labels(reason)
             for reason in ("small", "large", "growing", "full", "failed", "lost")
         }
+        self._webhooks = Counter(
+            "lupine_sync_webhooks",
+            "Deliveries of the registry's webhook, and whether they were heard",
+            ["heard"],
+            registry=registry,
+        )
         self._lost_lines = Counter(
             "lupine_access_log_lost",
             "Lines of the access log that could not be written",
@@ -128,6 +134,10 @@ class Telemetry:
             if settings is None or settings.access_log == OFF
             else AccessLog(settings, self._lost_lines.inc)
         )
+
+    def webhook(self, *, heard: bool) -> None:
+        """A delivery of the registry's webhook came."""
+        self._webhooks.labels(str(heard).lower()).inc()
 
     def start(self) -> None:
         """Begin to write the access log, if there is one.

@@ -153,7 +153,10 @@ def test_routes_are_looked_at_again_by_whoever_may_administer(strict: Serving) -
         key = {"Authorization": "Bearer open sesame"}
         assert http.post("/lupine/v1/routes", headers=key).json() == {}
         assert http.get("/lupine/v1/routes", headers=key).status_code == 405
-        assert "v1/routes is there" in http.post("/lupine/v1/x", headers=key).json()["error"]
+        assert (
+            "v1/routes and v1/webhooks/mlflow are there"
+            in http.post("/lupine/v1/x", headers=key).json()["error"]
+        )
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "Origin"])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from service.batching.schedule import Forecast
 from service.errors import DeadlineError, ShedError
+from service.protocol.messages import Policy
 
 MARGIN = 0.8
 """Of what was promised, so much may be spent by the forecast; the rest is for what it misses."""
@@ -30,6 +31,12 @@ class Promise:
 
     deadline: float = math.inf
     slo: float = math.inf
+
+
+def promise(left: float, policy: Policy) -> Promise:
+    """What a request is promised that may take `left` seconds; infinite: it does not say."""
+    deadline = policy.default_timeout if left == math.inf else left
+    return Promise(deadline, math.inf if policy.slo_p99 is None else policy.slo_p99)
 
 
 class Permit:

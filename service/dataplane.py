@@ -14,6 +14,7 @@ from service.inference import Inferences
 from service.protocol.messages import ModelState, Servable
 from service.protocol.ports import Engine
 from service.routing import Catalogue
+from service.shadowing import Shadowing
 from service.telemetry import Telemetry
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
@@ -30,6 +31,7 @@ class DataPlane(Inferences):
         admission: Admission,
         batcher: Batcher,
         telemetry: Telemetry,
+        shadowing: Shadowing,
         alive: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(
@@ -38,6 +40,7 @@ class DataPlane(Inferences):
             admission=admission,
             batcher=batcher,
             telemetry=telemetry,
+            shadowing=shadowing,
         )
         self._alive = alive
 

@@ -38,6 +38,7 @@ from service.repository.routes import RoutesFile, folder_of
 from service.routing import RECHECK_SECONDS, Catalogue
 from service.runner import endpoint
 from service.settings import Settings
+from service.shadowing import Shadowing
 from service.telemetry import Telemetry, workers
 from service.wires import slot_file
 
@@ -75,9 +76,12 @@ class Gateway:
             max_bytes=settings.batching.max_bytes,
         )
 
+        self._shadowing = Shadowing(batcher, self.telemetry)
+
         def serving(snapshot: Snapshot) -> None:
             self.telemetry.serving(snapshot, self._catalogue.routes)
             batcher.serving(snapshot)
+            self._shadowing.serving(snapshot, self._catalogue.routes)
 
         self._catalogue = Catalogue(
             self.engine, self._ledger, serving, RoutesFile(self._sync_folder)
@@ -90,6 +94,7 @@ class Gateway:
             ),
             batcher=batcher,
             telemetry=self.telemetry,
+            shadowing=self._shadowing,
             alive=alive,
         )
         gate = AdminGate(settings.admin_key.get_secret_value(), settings.server.host)
@@ -183,6 +188,7 @@ class Gateway:
     async def stop(self) -> None:
         """Stop what `start` started; safe after half a start."""
         await self.grpc.stop(0)
+        await self._shadowing.stop()
         if self._fresh is not None:
             self._fresh.cancel()
             with suppress(asyncio.CancelledError):

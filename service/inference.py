@@ -17,12 +17,15 @@ from service.protocol import validation
 from service.protocol.messages import InferRequest, InferResponse, Servable, Tensor
 from service.protocol.ports import Engine
 from service.routing import Catalogue
+from service.shadowing import Shadowing
 from service.telemetry import Telemetry
 
 _TELL_SECONDS = 0.05  # that the gauge of inferences in flight is behind, at most
 
 Answer = Callable[[InferResponse | LupineError], object]
 """Takes the response, or what failed."""
+Outcome = Mapping[str, Tensor] | LupineError | None
+"""The outputs, what failed, or neither: the answers went elsewhere."""
 
 
 class EachResponse(Protocol):
@@ -53,7 +56,7 @@ class Inference:
         request: InferRequest,
         servable: Servable,
         permit: Permit,
-        ended: Callable[[InferRequest, object], object],
+        ended: Callable[[InferRequest, Outcome], object],
         answer: Answer,
     ) -> None:
         self._request = request
@@ -84,6 +87,7 @@ class Inferences:
         admission: knows who may enter.
         batcher: runs all other models.
         telemetry: hears of what was shed, and of how many are in flight.
+        shadowing: copies what was answered.
     """
 
     def __init__(
@@ -94,7 +98,9 @@ class Inferences:
         admission: Admission,
         batcher: Batcher,
         telemetry: Telemetry,
+        shadowing: Shadowing,
     ) -> None:
+        self._shadowing = shadowing
         self._engine = engine
         self._catalogue = catalogue
         self._admission = admission
@@ -180,7 +186,7 @@ class Inferences:
                     f"model {servable.name!r} answers a request several times: "
                     "ask it by ModelStreamInfer, over gRPC"
                 )
-            promise = _promise(request, servable, now)
+            promise = admission.promise(request.deadline - now, servable.policy)
             permit = self._permit(request, servable, rows, promise, caller)
             inference = Inference(request, servable, permit, self._ended, answer)
             inference.member = member = Member(
@@ -247,7 +253,7 @@ class Inferences:
             await each(respond(request, servable, outputs), final=final, in_order=False)
 
         started = time.monotonic()
-        promise = _promise(request, servable, started)
+        promise = admission.promise(request.deadline - started, servable.policy)
         outcome: LupineError | None = None
         try:
             with self._permit(request, servable, rows, promise, 0):
@@ -298,7 +304,7 @@ class Inferences:
             raise DeadlineError(
                 f"the request for model {request.model!r:.200} came after its deadline"
             )
-        servable = self._catalogue.pick(request.model, request.version, request.id)
+        servable = self._catalogue.pick(request.model, request.version, request.key or request.id)
         return servable, validation.check(request, servable)
 
     def _permit(
@@ -316,10 +322,12 @@ class Inferences:
         self._tell_soon()
         return permit
 
-    def _ended(self, request: InferRequest, outcome: object) -> None:
+    def _ended(self, request: InferRequest, outcome: Outcome) -> None:
         """An inference was answered, well or not."""
         if isinstance(outcome, ShedError):
             self._telemetry.shed(self.label(request.model), outcome.reason)
+        elif isinstance(outcome, Mapping):
+            self._shadowing.answered(request, outcome)
         if self._draining:
             self._answered_draining += 1
         self._tell_soon()
@@ -341,14 +349,6 @@ def respond(
     return InferResponse(
         model=request.model, version=servable.version, id=request.id, outputs=outputs
     )
-
-
-def _promise(request: InferRequest, servable: Servable, now: float) -> Promise:
-    deadline = request.deadline - now
-    if deadline == math.inf:
-        deadline = servable.policy.default_timeout
-    slo = servable.policy.slo_p99
-    return Promise(deadline, math.inf if slo is None else slo)
 
 
 def _late(request: InferRequest, started: float) -> DeadlineError:

@@ -129,11 +129,12 @@ def status(*, repository: Repository = None, as_json: screen.AsJson = False) -> 
             ", ".join(f"{alias} → {version}" for alias, version in sorted(model.routes.items())),
             ", ".join(sorted(model.versions, key=int)),
             f"{model.canary.version}: {model.canary.share:.2%}" if model.canary else "",
+            f"{model.shadow.version}: {model.shadow.share:.2%}" if model.shadow else "",
             ", ".join(f"{alias} not to {bad}" for alias, bad in sorted(model.held.items())),
         )
         for name, model in sorted(state.models.items())
     ]
-    screen.table(("model", "aliases", "versions here", "canary", "rolled back"), rows)
+    screen.table(("model", "aliases", "versions here", "canary", "shadow", "rolled back"), rows)
     for where, refusal in sorted(state.refused.items()):
         typer.echo(f"{where} is refused: {refusal.reason}")
     if state.registry:

@@ -133,6 +133,11 @@ class Call:
         return id(self._connection)
 
     @property
+    def key(self) -> str:
+        """What the caller names to meet the same canary each time, or nothing."""
+        return self._head.key
+
+    @property
     def timeout(self) -> float | None:
         """Seconds that the client still waits; None: it did not say."""
         return None if self._deadline is None else self._deadline - self._loop.time()

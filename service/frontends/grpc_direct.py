@@ -169,7 +169,7 @@ class DirectCall(DirectInference):
         if self._timer is not None:
             self._timer.cancel()  # from here on the data plane holds the deadline
             timeout = self._deadline - asyncio.get_running_loop().time()
-        request = oip_proto.decode_request(message, timeout=timeout)
+        request = oip_proto.decode_request(message, timeout=timeout, key=self._head.key)
         self._put(request, id(self._connection))
 
     def _settled(self, outcome: InferResponse | LupineError) -> None:

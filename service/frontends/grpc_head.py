@@ -20,6 +20,7 @@ from service.frontends.grpc_framing import ACCEPTED, IDENTITY
 from service.frontends.http2 import headers
 from service.frontends.http2.faults import MalformedError
 from service.frontends.http2.headers import Fields
+from service.frontends.identity import KEY
 from service.protocol.span import TRACEPARENT
 
 REQUEST_ID = "x-request-id"
@@ -50,6 +51,7 @@ class CallHead:
         encoding: of compressed messages.
         accepts: the encodings that answers may have.
         request_id: the caller's own name for the call, or nothing.
+        key: the caller's name for what is to meet the same canary each time, or nothing.
         http: the status for what is no call of gRPC's; 0: it is one.
         refusal: what is wrong with it.
         traced: whether it belongs to a trace.
@@ -62,6 +64,7 @@ class CallHead:
     encoding: str = IDENTITY
     accepts: frozenset[str] = frozenset()
     request_id: bytes = b""
+    key: str = ""
     http: int = 0
     refusal: LupineError | None = None
     traced: bool = False
@@ -103,6 +106,7 @@ def read(fields: Fields, size: int, max_bytes: int) -> CallHead:
         encoding=found.get(b"grpc-encoding", IDENTITY.encode()).decode("latin-1"),
         accepts=frozenset(name.strip() for name in accepts.split(",")),
         request_id=found.get(REQUEST_ID.encode(), b""),
+        key=found.get(KEY.encode(), b"").decode("latin-1"),
         traced=TRACEPARENT.encode() in found,
     )
 

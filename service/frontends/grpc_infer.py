@@ -68,7 +68,9 @@ class Inference:
         with self._observed(call, exchange), self._held.holding(len(data)):
             message = oip_proto.parse_infer(data)
             exchange.model = message.model_name
-            request = oip_proto.decode_request(message, timeout=call.timeout, span=exchange.span)
+            request = oip_proto.decode_request(
+                message, timeout=call.timeout, key=call.key, span=exchange.span
+            )
             response = await self._dataplane.infer(request, call.caller)
             exchange.version = response.version
             return oip_proto.encode_response(response)
@@ -117,7 +119,7 @@ class Inference:
                 if asked.refusal is not None:
                     raise asked.refusal
                 request = oip_proto.decode_request(
-                    message, timeout=call.timeout, span=exchange.span
+                    message, timeout=call.timeout, key=call.key, span=exchange.span
                 )
                 await self._dataplane.infer_each(request, answer, call.caller)
         finally:

@@ -24,7 +24,7 @@ from service.errors import (
     ShedError,
     UnsupportedError,
 )
-from service.frontends import admin, http_access
+from service.frontends import admin, http_access, identity
 from service.frontends.admin import AdminGate
 from service.frontends.http_body import Bodies, Body, ClientGoneError, Receive, compress
 from service.frontends.http_call import (
@@ -251,6 +251,7 @@ class HttpFrontend:
                 version=version,
                 header_length=_header_length(call),
                 timeout=deadline.from_header(call.text(b"x-request-timeout-ms")),
+                key=call.text(identity.KEY.encode()) or "",
             )
             if call.span is not None:
                 request = replace(request, span=call.span)

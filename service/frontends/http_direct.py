@@ -32,7 +32,8 @@ _MAX_URL = 512  # of a remembered one
 _URL = re.compile(rb"/v2/models/([\w.-]+)(?:/versions/([0-9]+))?/infer", re.ASCII)
 _LENGTH, _JSON_LENGTH = b"content-length", b"inference-header-content-length"
 _TIMEOUT, _ID, _ACCEPT = b"x-request-timeout-ms", b"x-request-id", b"accept-encoding"
-_READ = frozenset({_LENGTH, _JSON_LENGTH, _TIMEOUT, _ID, _ACCEPT})
+_KEY = identity.KEY.encode()
+_READ = frozenset({_LENGTH, _JSON_LENGTH, _TIMEOUT, _ID, _KEY, _ACCEPT})
 _NOT_PLAIN = frozenset({b"content-encoding", b"transfer-encoding", b"expect", b"traceparent"})
 _JSON = b"content-type: application/json\r\n"
 _BINARY = b"content-type: application/octet-stream\r\n" + _JSON_LENGTH + b": %d\r\n"
@@ -162,6 +163,7 @@ class DirectExchange(DirectInference, DirectCycle):
             version=self._version,
             header_length=None if given is None else oip_json.header_length(given),
             timeout=timeout,
+            key=self._headers.get(_KEY, b"").decode("latin-1"),
         )
         return request
 

@@ -6,6 +6,9 @@ import itertools
 import re
 import secrets
 
+KEY = "x-lupine-key"
+"""The header and the metadata in which a caller names what is to meet the same canary each time."""
+
 _PLAIN = re.compile(rb"[\x21-\x7e]{1,128}")
 
 # Unique without asking the kernel for each: random per process, then counted.

@@ -40,6 +40,7 @@ class InferRequest:
     model: str
     version: str = ""  # empty: the routed one
     id: str = ""
+    key: str = ""  # the same one meets the same canary; empty: the id does
     inputs: Mapping[str, Tensor]
     outputs: tuple[str, ...] = ()  # empty: all of them
     parameters: Mapping[str, Parameter] = field(default_factory=dict)

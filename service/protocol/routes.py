@@ -20,11 +20,23 @@ class Canary(msgspec.Struct, frozen=True, kw_only=True):
     share: float
 
 
+class Shadow(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that sees a share, 0 to 1, of the requests for the plain name, unheard.
+
+    Its answers are compared: floats within the tolerance, all else exactly.
+    """
+
+    version: str
+    share: float
+    tolerance: float
+
+
 class ModelRoutes(msgspec.Struct, frozen=True, kw_only=True):
-    """The aliases of one model, each with its version, and its canary, if it has one."""
+    """The aliases of one model, each with its version; its canary and shadow, if it has them."""
 
     aliases: Mapping[str, str] = {}
     canary: Canary | None = None
+    shadow: Shadow | None = None
 
 
 def is_canarys(share: float, key: str) -> bool:

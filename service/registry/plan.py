@@ -125,14 +125,15 @@ def flipped(model: Model, flip: Flip, order: int) -> Model:
         version: msgspec.structs.replace(one, order=order) if version in young else one
         for version, one in model.versions.items()
     }
-    # A canary that has become the champion, or lost its alias, is none any more.
-    ended = model.canary is not None and model.canary.version not in routed - {new}
+    # A canary or shadow that has become the champion, or lost its alias, is none any more.
+    others = routed - {new}
     return Model(
         versions=versions,
         routes=flip.routes,
         before=before,
         held=flip.held,
-        canary=None if ended else model.canary,
+        canary=model.canary if model.canary and model.canary.version in others else None,
+        shadow=model.shadow if model.shadow and model.shadow.version in others else None,
     )
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from service.errors import ConfigurationError
-from service.protocol.routes import Canary, ModelRoutes, Routes
+from service.protocol.routes import Canary, ModelRoutes, Routes, Shadow
 from service.repository.routes import FILE as ROUTES_FILE
 
 _PAUSE = 0.05
@@ -42,7 +42,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     `routes` are the aliases with their versions; `before` the versions that `champion` had, the
     latest last; `held` are aliases that were rolled back here, with the version that they are not
-    to go to again until the registry names another. `canary` is as the version's tag says.
+    to go to again until the registry names another. `canary` and `shadow` are as the tags of
+    versions say.
     """
 
     versions: Mapping[str, Published] = {}
@@ -50,6 +51,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     before: tuple[str, ...] = ()
     held: Mapping[str, str] = {}
     canary: Canary | None = None
+    shadow: Shadow | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +119,7 @@ class StateFolder:
         """Replace what the workers read."""
         routes = Routes(
             models={
-                name: ModelRoutes(aliases=model.routes, canary=model.canary)
+                name: ModelRoutes(aliases=model.routes, canary=model.canary, shadow=model.shadow)
                 for name, model in state.models.items()
                 if model.routes
             }

@@ -250,14 +250,18 @@ class Sync:
     def _canaries(self, wanted: Mapping[str, Aliases], state: State, course: _Course) -> State:
         for name, aliases in sorted(wanted.items()):
             model = state.models.get(name, Model())
-            found = canary.wanted(self._registry, name, model, aliases)
-            if found == model.canary:
+            found, shadow = canary.wanted(self._registry, name, model, aliases)
+            if (found, shadow) == (model.canary, model.shadow):
                 continue
-            changed = msgspec.structs.replace(model, canary=found)
+            changed = msgspec.structs.replace(model, canary=found, shadow=shadow)
             state = msgspec.structs.replace(state, models={**state.models, name: changed})
             self._route(state, course)
-            told = f"version {found.version} answers {found.share:.2%}" if found else "ended"
-            course.done.append(f"{name}: canary {told}")
+            if found != model.canary:
+                told = f"version {found.version} answers {found.share:.2%}" if found else "ended"
+                course.done.append(f"{name}: canary {told}")
+            if shadow != model.shadow:
+                told = f"version {shadow.version} sees {shadow.share:.2%}" if shadow else "ended"
+                course.done.append(f"{name}: shadow {told}")
         return state
 
     def _retired(self, retire: Retire, state: State, course: _Course) -> State:

@@ -118,6 +118,12 @@ class Telemetry:
             reason: self._shared_fallbacks.labels(reason)
             for reason in ("small", "large", "growing", "full", "failed", "lost")
         }
+        self._shadows = Counter(
+            "lupine_shadow",
+            "Requests for a shadow: agreed, disagreed, failed, or skipped for want of room",
+            ["model", "outcome"],
+            registry=registry,
+        )
         self._webhooks = Counter(
             "lupine_sync_webhooks",
             "Deliveries of the registry's webhook, and whether they were heard",
@@ -134,6 +140,10 @@ class Telemetry:
             if settings is None or settings.access_log == OFF
             else AccessLog(settings, self._lost_lines.inc)
         )
+
+    def shadowed(self, model: str, outcome: str) -> None:
+        """A request was copied, or not; `outcome` is one of four words."""
+        self._shadows.labels(model, outcome).inc()
 
     def webhook(self, *, heard: bool) -> None:
         """A delivery of the registry's webhook came."""

@@ -88,6 +88,7 @@ def decode_request(
     version: str,
     header_length: int | None,
     timeout: float | None = None,
+    key: str = "",
 ) -> tuple[InferRequest, Form]:
     """One request out of a (decompressed) HTTP body.
 
@@ -98,6 +99,7 @@ def decode_request(
         header_length: bytes of JSON as `Inference-Header-Content-Length` says; None: all of it.
         timeout: seconds that the request's headers allow; the earlier of it and the
             `timeout` parameter (microseconds) becomes the deadline.
+        key: that meets the same canary each time, as the request's headers say.
 
     Raises:
         InvalidRequestError: the bytes are not such a request, and where.
@@ -113,6 +115,7 @@ def decode_request(
             model=model,
             version=version,
             id=layout.id,
+            key=key,
             inputs=_inputs(layout, body, split),
             outputs=layout.outputs,
             parameters=layout.parameters,

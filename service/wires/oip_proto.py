@@ -88,7 +88,7 @@ def id_of(data: bytes) -> str:
 
 
 def decode_request(
-    message: Any, *, timeout: float | None = None, span: Span | None = None
+    message: Any, *, timeout: float | None = None, key: str = "", span: Span | None = None
 ) -> InferRequest:
     """A ModelInferRequest as the data plane takes it. Raw tensors are views on the message's bytes.
 
@@ -96,6 +96,7 @@ def decode_request(
         message: the ModelInferRequest.
         timeout: seconds that the call may take; the earlier of it and the `timeout` parameter
             (microseconds) becomes the deadline.
+        key: that meets the same canary each time, as the call's metadata say.
         span: the request's place in a trace.
 
     Raises:
@@ -113,6 +114,7 @@ def decode_request(
         model=message.model_name,
         version=message.model_version,
         id=message.id,
+        key=key,
         inputs=_inputs(message),
         outputs=oip_request.output_names([output.name for output in message.outputs]),
         parameters=oip_request.passed_on(given),

@@ -71,12 +71,26 @@ class Bench:
         self.registered.alias(self.name, alias, version)
         return version
 
-    def infer(self, model: str = "") -> tuple[float, str]:
+    def await_shadow(self, outcome: str) -> None:
+        """Ask until a copy has this outcome; every answer is the champion's, which is version 1."""
+        assert self.served is not None
+        sample = f'lupine_shadow_total{{model="{self.name}",outcome="{outcome}"}}'
+        for _ in range(500):
+            assert self.infer() == (1.0, "1")
+            if sample in self.served.gateway.telemetry.exposition().decode():
+                return
+        raise AssertionError(sample)
+
+    def infer(
+        self, model: str = "", headers: dict[str, str] | None = None, **more: str
+    ) -> tuple[float, str]:
         """What the gateway adds to 0, and the version that did."""
         assert self.served is not None
         x = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [0]}
         answer = httpx.post(
-            f"{self.served.url}/v2/models/{model or self.name}/infer", json={"inputs": [x]}
+            f"{self.served.url}/v2/models/{model or self.name}/infer",
+            json={"inputs": [x], **more},
+            headers=headers,
         )
         found = answer.raise_for_status().json()
         return found["outputs"][0]["data"][0], found["model_version"]
@@ -188,6 +202,37 @@ def test_a_canary_is_a_tag_on_a_version(served: Bench) -> None:
     served.sync.once()
     assert served.folder.read().models[served.name].canary is None
     assert served.infer() == (2.0, "2")
+
+
+def test_who_names_a_key_meets_the_same_version_each_time(served: Bench) -> None:
+    """By a header or by the request's id; about half of many keys meet the canary."""
+    served.publish(1.0)
+    served.publish(2.0, "challenger", tags={"lupine.canary": "0.5"})
+    served.sync.once()
+    keys = [f"user-{number}" for number in range(60)]
+    by_header = [served.infer(headers={"X-Lupine-Key": key})[1] for key in keys]
+    assert by_header == [served.infer(headers={"x-lupine-key": key})[1] for key in keys]
+    assert by_header == [served.infer(id=key)[1] for key in keys]
+    # What is traced, or logged, takes another way through the gateway.
+    traced = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
+    ways = [served.infer(headers={"X-Lupine-Key": key, **traced})[1] for key in keys]
+    assert by_header == ways
+    assert 10 < by_header.count("2") < 50
+
+
+def test_a_shadow_is_compared_and_never_heard(served: Bench) -> None:
+    """Its tag says how many see it; a version that agrees, and one that does not."""
+    served.publish(1.0)
+    served.publish(1.0005, "challenger", tags={"lupine.shadow": "1"})
+    assert f"{served.name}: shadow version 2 sees 100.00%" in served.sync.once().done
+    served.await_shadow("agreed")
+    other = served.publish(3.0, "challenger", tags={"lupine.shadow": "1"})
+    served.sync.once()
+    served.await_shadow("disagreed")
+    served.registered.tag(served.name, other, "lupine.shadow_tolerance", "close")
+    assert "lupine.shadow_tolerance is 'close'" in served.sync.once().wrong[0]
+    served.registered.tag(served.name, other, "lupine.shadow", "0")
+    assert f"{served.name}: shadow ended" in served.sync.once().done
 
 
 def test_an_idle_poll_is_one_call(alone: Bench) -> None:

@@ -25,6 +25,7 @@ from service.errors import (
 )
 from service.protocol.messages import InferResponse, ModelState, Policy, Snapshot, Tensor
 from service.routing import Catalogue
+from service.shadowing import Shadowing
 from service.telemetry import Telemetry
 from tests.unit.doubles import (
     LocalGeneration,
@@ -50,12 +51,14 @@ class Plane:
         self.engine = engine
         self.telemetry = Telemetry()
         self.admission = Admission(per_model=per_model, total=total)
+        batcher = Batcher(engine, self.telemetry, max_in_flight=1, max_waiting=waiting)
         self.serve = DataPlane(
             engine=engine,
             catalogue=Catalogue(engine, LocalGeneration()),
             admission=self.admission,
-            batcher=Batcher(engine, self.telemetry, max_in_flight=1, max_waiting=waiting),
+            batcher=batcher,
             telemetry=self.telemetry,
+            shadowing=Shadowing(batcher, self.telemetry),
         )
 
     def metric(self, name: str, **labels: str) -> float | None:
@@ -334,12 +337,14 @@ async def test_a_gateway_whose_processes_stay_away_does_not_live() -> None:
     """Whoever watches them says so."""
     engine = TinyEngine()
     telemetry = Telemetry()
+    batcher = Batcher(engine, telemetry, max_in_flight=1, max_waiting=1)
     plane = DataPlane(
         engine=engine,
         catalogue=Catalogue(engine, LocalGeneration()),
         admission=Admission(per_model=1, total=1),
-        batcher=Batcher(engine, telemetry, max_in_flight=1, max_waiting=1),
+        batcher=batcher,
         telemetry=telemetry,
+        shadowing=Shadowing(batcher, telemetry),
         alive=lambda: False,
     )
     assert not plane.live()

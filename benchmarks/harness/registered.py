@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
+
+from benchmarks.harness.registry import trust
 
 _API = "/api/2.0/mlflow"
 _ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -17,13 +20,28 @@ class Registered:
 
     Args:
         url: of the MLflow server.
+        auth: the name and the password of who publishes.
+        certificate: that the server shows.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: tuple[str, str] | None = None,
+        certificate: Path | None = None,
+    ) -> None:
         self.url = url
         # MLflow closes a connection that is idle for 5 s: it must not be the one that is taken.
         limits = httpx.Limits(keepalive_expiry=1.0)
-        self._client = httpx.Client(base_url=url, timeout=60, trust_env=False, limits=limits)
+        self._client = httpx.Client(
+            base_url=url,
+            timeout=60,
+            trust_env=False,
+            limits=limits,
+            auth=auth,
+            verify=trust(certificate),
+        )
         self._run: dict[str, str] | None = None
 
     def close(self) -> None:

@@ -2,8 +2,8 @@
 
 The shares stand in tags of a version that another alias names: a canary answers its share
 (`lupine.canary`), a shadow gets copies that are only compared (`lupine.shadow`, within
-`lupine.shadow_tolerance`). Tags may change at any time, and no search tells: they are asked for at
-each poll, of such versions alone.
+`lupine.shadow_tolerance`). Tags may change at any time: all of them are searched for with each
+poll, by two calls, while any alias names a version that is not the champion.
 """
 
 from __future__ import annotations
@@ -19,29 +19,46 @@ CANARY, SHADOW, TOLERANCE = "lupine.canary", "lupine.shadow", "lupine.shadow_tol
 _TOLERANCE = "0.001"
 
 
+Tags = Mapping[tuple[str, str], Mapping[str, str]]
+"""The tags of versions, by model and version."""
+
+
+def tags(registry: MlflowRegistry) -> Tags:
+    """Of every version that is to be a canary or a shadow.
+
+    Raises:
+        RegistryError: the registry does not answer as it should.
+    """
+    return {**registry.tagged(CANARY), **registry.tagged(SHADOW)}
+
+
+def candidates(model: Model, aliases: Aliases) -> set[str]:
+    """The versions that may be either: routed, still named by the registry, not the champion."""
+    there = set(model.routes.values()) & set(aliases.values())
+    return there - {model.routes.get(CHAMPION, "")}
+
+
 def wanted(
-    registry: MlflowRegistry, name: str, model: Model, aliases: Aliases
+    known: Tags, name: str, model: Model, aliases: Aliases
 ) -> tuple[Canary | None, Shadow | None]:
     """The canary and the shadow of a model, by its versions' tags; of several the lowest version.
 
-    `aliases` are as the registry has them: what it has lost is not asked for. A version that is
-    the canary is no shadow.
+    `aliases` are as the registry has them. A version that is the canary is no shadow.
 
     Raises:
-        RegistryError: the registry does not answer as it should, or a tag is no share.
+        RegistryError: a tag is no share.
     """
     canary, shadow = None, None
-    there = set(model.routes.values()) & set(aliases.values())
-    for version in sorted(there - {model.routes.get(CHAMPION)}, key=int):
-        tags = registry.version(name, version).tags
+    for version in sorted(candidates(model, aliases), key=int):
+        given = known.get((name, version), {})
         where = f"{name} version {version}"
-        share = _share(where, tags, CANARY)
+        share = _share(where, given, CANARY)
         if canary is None and share > 0:
             canary = Canary(version=version, share=share)
             continue
-        share = _share(where, tags, SHADOW)
+        share = _share(where, given, SHADOW)
         if shadow is None and share > 0:
-            tolerance = _share(where, {TOLERANCE: _TOLERANCE, **tags}, TOLERANCE)
+            tolerance = _share(where, {TOLERANCE: _TOLERANCE, **given}, TOLERANCE)
             shadow = Shadow(version=version, share=share, tolerance=tolerance)
     return canary, shadow
 

@@ -113,16 +113,28 @@ class MlflowRegistry:
         Raises:
             RegistryError: the registry does not answer as it should.
         """
-        found: list[RegisteredModel] = []
-        token = ""
+        return [_model(one) for one in self._search("registered-models", "registered_models")]
+
+    def tagged(self, key: str) -> dict[tuple[str, str], Mapping[str, str]]:
+        """All tags of every version that has a tag with this key, by model and version.
+
+        Raises:
+            RegistryError: the registry does not answer as it should.
+        """
+        found = self._search("model-versions", "model_versions", f"tags.`{key}` LIKE '%'")
+        return {(str(one.get("name")), str(one.get("version"))): _pairs(one) for one in found}
+
+    def _search(self, what: str, key: str, wanted: str = "") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        asked = {"max_results": str(_PAGE), **({"filter": wanted} if wanted else {})}
         for _ in range(_MOST_PAGES):
-            asked = {"max_results": str(_PAGE), **({"page_token": token} if token else {})}
-            answer = self._get(f"{_API}/registered-models/search", asked)
-            found += [_model(one) for one in _list(answer, "registered_models")]
+            answer = self._get(f"{_API}/{what}/search", asked)
+            found += _list(answer, key)
             token = str(answer.get("next_page_token") or "")
             if not token:
                 return found
-        raise RegistryError(f"{self.url} has more than {_PAGE * _MOST_PAGES:,} registered models")
+            asked["page_token"] = token
+        raise RegistryError(f"{self.url} finds more than {_PAGE * _MOST_PAGES:,} {what}")
 
     def version(self, model: str, version: str) -> RegisteredVersion:
         """What the registry knows of one version.

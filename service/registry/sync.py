@@ -111,10 +111,7 @@ class Sync:
             state = self._fetched(step, state, course)
         for flip in plan.flips(wanted, state):
             state = self._flipped(flip, state, course)
-        try:
-            state = self._canaries(wanted, state, course)
-        except RegistryError as error:
-            course.wrong.append(str(error))
+        state = self._canaries(wanted, state, course)
         for retire in plan.retirements(wanted, state, self._settings.keep_versions):
             state = self._retired(retire, state, course)
         if state != known:
@@ -248,9 +245,19 @@ class Sync:
             course.wrong.append(error.reason)
 
     def _canaries(self, wanted: Mapping[str, Aliases], state: State, course: _Course) -> State:
-        for name, aliases in sorted(wanted.items()):
-            model = state.models.get(name, Model())
-            found, shadow = canary.wanted(self._registry, name, model, aliases)
+        models = {name: state.models.get(name, Model()) for name in wanted}
+        some = any(canary.candidates(models[name], wanted[name]) for name in wanted)
+        try:
+            tags = canary.tags(self._registry) if some else {}
+        except RegistryError as error:
+            course.wrong.append(str(error))
+            return state
+        for name, model in sorted(models.items()):
+            try:
+                found, shadow = canary.wanted(tags, name, model, wanted[name])
+            except RegistryError as error:  # what it was stays
+                course.wrong.append(str(error))
+                continue
             if (found, shadow) == (model.canary, model.shadow):
                 continue
             changed = msgspec.structs.replace(model, canary=found, shadow=shadow)

@@ -18,7 +18,6 @@ import tritonclient.grpc as triton
 from benchmarks.harness import adding
 from benchmarks.harness.gateway import LUPINE, Running, gateway
 from benchmarks.harness.registered import Registered
-from benchmarks.harness.registry import registry
 from benchmarks.harness.versioned import Answer, Callers
 from tests.requires import require_triton_runtime
 
@@ -37,13 +36,18 @@ class Served:
 
     def sync(self, *words: str, code: int = 0) -> str:
         """Run `lupine sync`; gives what it says."""
-        port = self.running.port
+        told = {
+            "MLFLOW_TRACKING_URI": self.url,
+            "LUPINE_SERVER__PORT": str(self.running.port),
+            "LUPINE_REGISTRY__SELECT": "names",
+            "LUPINE_REGISTRY__NAMES": MODEL,
+        }
         done = subprocess.run(
             [LUPINE, "sync", *words, "--repository", str(self.repository)],
             capture_output=True,
             text=True,
             check=False,
-            env=os.environ | {"MLFLOW_TRACKING_URI": self.url, "LUPINE_SERVER__PORT": str(port)},
+            env=os.environ | told,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
@@ -56,19 +60,17 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(registry_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """MLflow and a gateway with two workers in front of Triton, with nothing to serve yet."""
     require_triton_runtime()
     folder = tmp_path_factory.mktemp("sync")
     repository = folder / "models"
     repository.mkdir()
-    with (
-        registry(folder) as url,
-        gateway("--repository", str(repository), "--engine", "triton", "--workers", "2") as running,
-    ):
-        registered = Registered(url)
-        registered.model(MODEL)
-        yield Served(url, running, repository, registered)
+    flags = ("--repository", str(repository), "--engine", "triton", "--workers", "2")
+    with gateway(*flags) as running:
+        registered = Registered(registry_url)
+        registered.model(MODEL, serve=False)
+        yield Served(registry_url, running, repository, registered)
         registered.close()
 
 

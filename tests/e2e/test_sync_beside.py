@@ -13,23 +13,21 @@ import pytest
 from benchmarks.harness import adding
 from benchmarks.harness.gateway import Running, free_port, gateway
 from benchmarks.harness.registered import Registered
-from benchmarks.harness.registry import registry
 
-MODEL = "plus"
+MODEL = "beside"
 SHARED = "between the two"
 PATIENCE = 60.0  # seconds
 HOOK = "/lupine/v1/webhooks/mlflow"
 
 
 @pytest.fixture(scope="module")
-def registered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registered]:
+def registered(registry_url: str) -> Iterator[Registered]:
     """A registry with version 1 as the champion."""
-    with registry(tmp_path_factory.mktemp("registry")) as url:
-        found = Registered(url)
-        found.model(MODEL)
-        publish(found, 1.0)
-        yield found
-        found.close()
+    found = Registered(registry_url)
+    found.model(MODEL, serve=False)
+    publish(found, 1.0)
+    yield found
+    found.close()
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +35,7 @@ def running(registered: Registered, tmp_path_factory: pytest.TempPathFactory) ->
     """A gateway that polls once an hour, and that the registry's webhook knows."""
     repository = tmp_path_factory.mktemp("beside") / "models"
     repository.mkdir()
-    environment = {
-        "MLFLOW_TRACKING_URI": registered.url,
+    environment = syncing(registered) | {
         "LUPINE_REGISTRY__POLL_SECONDS": "3600",
         "LUPINE_REGISTRY__WEBHOOK_SECRET": SHARED,
     }
@@ -47,6 +44,15 @@ def running(registered: Registered, tmp_path_factory: pytest.TempPathFactory) ->
     registered.webhook(f"http://127.0.0.1:{port}", SHARED)
     with gateway(*flags, port=port, environment=environment) as started:
         yield started
+
+
+def syncing(registered: Registered) -> dict[str, str]:
+    """What has a gateway sync the model of these tests."""
+    return {
+        "MLFLOW_TRACKING_URI": registered.url,
+        "LUPINE_REGISTRY__SELECT": "names",
+        "LUPINE_REGISTRY__NAMES": MODEL,
+    }
 
 
 def publish(registered: Registered, amount: float) -> str:
@@ -116,7 +122,7 @@ def test_a_sync_ends_with_its_gateway(registered: Registered, tmp_path: Path) ->
     repository = tmp_path / "models"
     repository.mkdir()
     flags = ("--engine", "onnx", "--workers", "1", "--repository", str(repository))
-    with gateway(*flags, environment={"MLFLOW_TRACKING_URI": registered.url}) as started:
+    with gateway(*flags, environment=syncing(registered)) as started:
         await_version(started, registered.aliases(MODEL)["champion"])
         (sync,) = syncs(started)
         started.supervisor.kill()

@@ -6,26 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import httpx
-import pytest
 
 from benchmarks.harness.gateway import free_port
 from benchmarks.harness.registered import Registered
-from benchmarks.harness.registry import registry
 from models import manifest
 
 LUPINE = str(Path(sys.executable).with_name("lupine"))
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry of our own."""
-    with registry(tmp_path_factory.mktemp("registry")) as started:
-        yield started
 
 
 def published(uri: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -45,21 +35,25 @@ def asked(url: str, path: str, **parameters: str) -> dict:
     return dict(answer.raise_for_status().json())
 
 
-def test_a_model_is_published_whole(url: str) -> None:
+def test_a_model_is_published_whole(registry_url: str) -> None:
     """The registry hands out the exact bytes, with how they were made, and the alias points there.
 
     Published again, the same bytes are no second version: only the alias moves.
     """
     done = json.loads(
-        published(url, "parcel_router", "--alias", "challenger", "--seeds", "2", "--json").stdout
+        published(
+            registry_url, "parcel_router", "--alias", "challenger", "--seeds", "2", "--json"
+        ).stdout
     )
     known = manifest.load("parcel_router")
     assert (done["version"], done["new"]) == ("1", True)
-    with closing(Registered(url)) as registered:
+    with closing(Registered(registry_url)) as registered:
         content = registered.content("parcel_router", "1")
     assert manifest.sha256(content) == done["sha256"]
 
-    version = asked(url, "model-versions/get", name="parcel_router", version="1")["model_version"]
+    version = asked(registry_url, "model-versions/get", name="parcel_router", version="1")[
+        "model_version"
+    ]
     tags = {tag["key"]: tag["value"] for tag in version["tags"]}
     assert tags["lupine.serve"] == "true"
     assert tags["lupine.sha256"] == done["sha256"]
@@ -67,13 +61,13 @@ def test_a_model_is_published_whole(url: str) -> None:
     assert tags["lupine.commit"]
     assert version["aliases"] == ["challenger"]
 
-    run = asked(url, "runs/get", run_id=done["run"])["run"]
+    run = asked(registry_url, "runs/get", run_id=done["run"])["run"]
     params = {param["key"]: param["value"] for param in run["data"]["params"]}
     assert params["package.skl2onnx"] == known["packages"]["skl2onnx"]
     (accuracy,) = [one["value"] for one in run["data"]["metrics"] if one["key"] == "accuracy"]
     assert accuracy == known["metrics"]["accuracy"]
     answer = httpx.post(
-        f"{url}/api/2.0/mlflow/runs/search",
+        f"{registry_url}/api/2.0/mlflow/runs/search",
         json={"experiment_ids": [run["info"]["experiment_id"]]},
         trust_env=False,
     )
@@ -81,9 +75,13 @@ def test_a_model_is_published_whole(url: str) -> None:
     seed = known["seed"]
     assert names == {f"parcel_router-seed-{seed}", f"parcel_router-seed-{seed + 1}"}
 
-    again = json.loads(published(url, "parcel_router", "--alias", "champion", "--json").stdout)
+    again = json.loads(
+        published(registry_url, "parcel_router", "--alias", "champion", "--json").stdout
+    )
     assert (again["version"], again["new"]) == ("1", False)
-    version = asked(url, "model-versions/get", name="parcel_router", version="1")["model_version"]
+    version = asked(registry_url, "model-versions/get", name="parcel_router", version="1")[
+        "model_version"
+    ]
     assert set(version["aliases"]) == {"challenger", "champion"}
 
 
@@ -95,8 +93,8 @@ def test_no_registry_is_said() -> None:
     assert told.startswith(f"error: MLflow at {nobody} says: ")
 
 
-def test_an_alias_that_the_registry_refuses(url: str) -> None:
+def test_an_alias_that_the_registry_refuses(registry_url: str) -> None:
     """The registry's reason is told; the version is there, without the alias."""
-    told = published(url, "magika", "--alias", "v1", code=1).stderr
+    told = published(registry_url, "magika", "--alias", "v1", code=1).stderr
     assert "MLflow at" in told
     assert "v1" in told

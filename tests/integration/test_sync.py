@@ -19,7 +19,6 @@ import pytest
 from benchmarks.harness import adding
 from benchmarks.harness.gateway import free_port
 from benchmarks.harness.registered import Registered
-from benchmarks.harness.registry import registry
 from service.errors import ConfigurationError
 from service.registry.gateway_client import GatewayClient
 from service.registry.mlflow import MlflowRegistry
@@ -28,13 +27,6 @@ from service.registry.sync import Report, Sync
 from service.repository.routes import folder_of
 from service.settings import RegistrySettings, Repository
 from tests.serving import Serving, serving, settings
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry for all tests here; each takes a model name of its own."""
-    with registry(tmp_path_factory.mktemp("registry")) as started:
-        yield started
 
 
 class Faulty(httpx.HTTPTransport):
@@ -109,10 +101,10 @@ Benches = Callable[..., Bench]
 
 
 @pytest.fixture
-def benches(url: str, tmp_path: Path) -> Iterator[Benches]:
+def benches(registry_url: str, tmp_path: Path) -> Iterator[Benches]:
     """Makes what a test needs, and lets the connections go."""
     (tmp_path / "models").mkdir()
-    registry_url, nobody = url, f"http://127.0.0.1:{free_port()}"
+    nobody = f"http://127.0.0.1:{free_port()}"
     with ExitStack() as open_ones:
 
         def make(
@@ -125,7 +117,7 @@ def benches(url: str, tmp_path: Path) -> Iterator[Benches]:
                 open_ones.callback(one.close)
             if "select" not in chosen:
                 chosen = {"select": "names", "names": name, **chosen}
-                registered.model(name)
+                registered.model(name, serve=False)
             repository = tmp_path / "models"
             folder = StateFolder(folder_of(Repository(path=repository)))
             wanted = RegistrySettings.model_validate(chosen)
@@ -209,7 +201,7 @@ def test_who_names_a_key_meets_the_same_version_each_time(served: Bench) -> None
     served.publish(1.0)
     served.publish(2.0, "challenger", tags={"lupine.canary": "0.5"})
     served.sync.once()
-    keys = [f"user-{number}" for number in range(60)]
+    keys = [f"user-{number}" for number in range(40)]
     by_header = [served.infer(headers={"X-Lupine-Key": key})[1] for key in keys]
     assert by_header == [served.infer(headers={"x-lupine-key": key})[1] for key in keys]
     assert by_header == [served.infer(id=key)[1] for key in keys]
@@ -217,7 +209,7 @@ def test_who_names_a_key_meets_the_same_version_each_time(served: Bench) -> None
     traced = {"traceparent": f"00-{'1' * 32}-{'2' * 16}-01"}
     ways = [served.infer(headers={"X-Lupine-Key": key, **traced})[1] for key in keys]
     assert by_header == ways
-    assert 10 < by_header.count("2") < 50
+    assert 5 < by_header.count("2") < 35
 
 
 def test_a_shadow_is_compared_and_never_heard(served: Bench) -> None:
@@ -516,9 +508,9 @@ def test_only_what_is_selected_is_served(
 
 
 @pytest.fixture(scope="module")
-def both(url: str) -> None:
+def both(registry_url: str) -> None:
     """Two models, of which one has the tag."""
-    registered = Registered(url)
+    registered = Registered(registry_url)
     for name, serve in (("sel-a", True), ("sel-b", False)):
         registered.model(name, serve=serve)
         version = registered.version(name, {"model.onnx": adding.model(1.0)})

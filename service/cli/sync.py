@@ -118,6 +118,8 @@ def status(*, repository: Repository = None, as_json: screen.AsJson = False) -> 
     """
     import msgspec
 
+    from service.registry import beat
+
     _, folder = _folder(repository)
     state = folder.read()
     if as_json:
@@ -139,6 +141,8 @@ def status(*, repository: Repository = None, as_json: screen.AsJson = False) -> 
         typer.echo(f"{where} is refused: {refusal.reason}")
     if state.registry:
         typer.echo(f"the registry: {state.registry}")
+    if last := beat.read(folder.path).at:
+        typer.echo(f"the last look at the registry was {time.time() - last:.0f} s ago")
 
 
 @app.command()

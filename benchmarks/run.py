@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -35,7 +37,9 @@ STATUS = {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 2}
 USAGE = 3
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 _POLL_SECONDS = 0.2
+_WORKERS_SECONDS = 60  # that the processes of a generator may take to start
 _STOP_SECONDS = 30.0
+_MARGIN_SECONDS = 300.0
 
 
 class BenchError(Exception):
@@ -141,8 +145,23 @@ def command(options: Options, sla: Sla, number: int, progress: Path) -> list[str
     found += ["--results", str(options.out), "--repetition", str(number)]
     found += ["--progress", str(progress), *options.remote]
     if processes > 1:
-        found += ["--processes", str(processes)]
+        # Locust's own port is a fixed one, at every address: two runs would meet there.
+        host, port = _free_address()
+        found += ["--processes", str(processes), "--expect-workers-max-wait", str(_WORKERS_SECONDS)]
+        found += ["--master-bind-host", host, "--master-bind-port", port]
+        found += ["--master-host", host, "--master-port", port]
     return found
+
+
+def _longest(sla: Sla) -> float:
+    """Seconds that a repetition may take, however slow the machine is."""
+    return _MARGIN_SECONDS + sla.warmup_seconds + sla.duration_seconds + 2 * sla.timeout_seconds
+
+
+def _free_address() -> tuple[str, str]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+    return str(host), str(port)
 
 
 def repeat(options: Options, sla: Sla, number: int, console: Console) -> bool:
@@ -167,15 +186,21 @@ def repeat(options: Options, sla: Sla, number: int, console: Console) -> bool:
             start_new_session=True,  # Ctrl-C is ours to pass on, once
         )
     whole = True
+    written = folder / "run.json"
+    # Processes that exit badly, or never start, must not keep whoever waits for the verdict.
+    patience = math.inf if options.remote else _longest(sla)
     with _ended(process), Shown(sla, number, console) as shown, progress.open() as lines:
         try:
-            while process.poll() is None:
+            until = time.monotonic() + patience
+            while process.poll() is None and time.monotonic() < until:
                 shown.update(lines)
                 time.sleep(_POLL_SECONDS)
+                if written.exists():
+                    until = min(until, time.monotonic() + _STOP_SECONDS)
         except KeyboardInterrupt:
             whole = False
     progress.unlink()
-    if not (folder / "run.json").exists():
+    if not written.exists():
         tail = log.read_text(errors="replace")[-2000:]
         raise BenchError(
             f"Locust ended with status {process.returncode}, without a result:\n{tail}"

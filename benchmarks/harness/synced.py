@@ -47,13 +47,13 @@ class Synced:
             raise RuntimeError(f"lupine sync {words}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def await_served(self, name: str, version: str, x: float = 0.0) -> None:
+    def await_served(self, name: str, version: str) -> None:
         """Wait until a version of a model of `adding` answers for a name.
 
         Raises:
             RuntimeError: it does not in time.
         """
-        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [x]}
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, 1], "data": [0.0]}
         url = f"{self.running.url}/v2/models/{name}/infer"
         deadline = time.monotonic() + FOLLOW_SECONDS
         while time.monotonic() < deadline:
@@ -75,14 +75,11 @@ class Synced:
 
 
 @contextmanager
-def synced(
-    poll_seconds: float, *, engine: str = "triton", webhook: bool = False
-) -> Iterator[Synced]:
-    """Start both, with two workers and nothing to serve.
+def synced(poll_seconds: float, *, webhook: bool = False) -> Iterator[Synced]:
+    """Start both, with Triton, two workers and nothing to serve.
 
     Args:
         poll_seconds: between two looks at the registry.
-        engine: of the gateway.
         webhook: whether MLflow tells the gateway of each alias.
     """
     with tempfile.TemporaryDirectory(prefix="lupine-synced-") as scratch:
@@ -100,7 +97,7 @@ def synced(
             }
             if webhook:
                 registered.webhook(f"http://127.0.0.1:{port}", shared)
-            flags = ("--repository", str(repository), "--engine", engine, "--workers", "2")
+            flags = ("--repository", str(repository), "--engine", "triton", "--workers", "2")
             with gateway(*flags, port=port, environment=environment) as running:
                 yield Synced(registered, running, repository, environment)
             registered.close()

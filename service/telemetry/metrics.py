@@ -1,5 +1,6 @@
-"""Every metric name, once. Right over several workers: counters and histograms add up.
+"""Every metric name of a worker, once; right over several: counters and histograms add up.
 
+The sync has its own, made of what it leaves on disk: `registry/exposition.py`.
 Label values are bounded: a model that is not known has the label "" here.
 """
 

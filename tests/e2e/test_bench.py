@@ -101,7 +101,7 @@ def at(running: Running) -> tuple[str, ...]:
 def kept(running: Running, tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     """A promise about every wire, kept in two repetitions: the command, and its report."""
     folder = tmp_path_factory.mktemp("kept")
-    path = sla(folder, "http-binary", "http-json", "grpc", repetitions=2, seconds=6)
+    path = sla(folder, "http-binary", "http-json", "grpc", repetitions=2, seconds=6, rate=100)
     # On a machine that is busy with other tests a quantile stays open; that nothing fails does not.
     path.write_text(re.sub(r"p99_ms = \d+, ", "", path.read_text()))
     done = bench("--sla", str(path), "--out", "report", *at(running), folder=folder)
@@ -113,15 +113,15 @@ def test_a_kept_promise_passes_and_can_be_verified(kept: tuple[Done, Path], tmp_
     done, report = kept
     shutil.copytree(report, tmp_path / "report")  # it is forged below, and others read it
     told = document.read(tmp_path / "report")
+    for target in told.targets:
+        assert not target.failed, done.stdout
+        assert not target.unsent
+        assert target.asked > 1000
+        assert target.answered == target.asked
     if told.verdict.doubts:  # the machine was too busy, and it says so: the rest must hold still
-        assert done.returncode == 2, done.stderr
+        assert done.returncode == 2, done.stdout + done.stderr
     else:
         assert done.returncode == 0, done.stdout + done.stderr
-    for target in told.targets:
-        assert target.asked > 2000
-        assert target.answered == target.asked - sum(target.failed.values())
-        assert not target.failed
-        assert not target.unsent
     assert told.verdict.outcome in done.stdout
     assert (
         told.environment.models[0].sha256
@@ -335,7 +335,7 @@ def test_a_baseline_is_compared_with_and_kept(
 ) -> None:
     """The ratio of the two p99 is a claim of its own; the new report can be verified alone."""
     first, report = kept
-    assert first.returncode in (0, 2), first.stderr
+    assert first.returncode in (0, 2), first.stdout + first.stderr
     shutil.copytree(report, tmp_path / "first")
     path = sla(tmp_path, "http-json", seconds=10)
     path.write_text(path.read_text().replace("error_ratio", "regression = 50.0, error_ratio"))

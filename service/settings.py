@@ -19,6 +19,7 @@ from service.errors import ConfigurationError
 
 PREFIX = "LUPINE_"
 FILE = "lupine.toml"
+REGISTRY = "MLFLOW_TRACKING_URI"  # the variable that names the registry, for MLflow's tools too
 
 
 class _Section(BaseModel):

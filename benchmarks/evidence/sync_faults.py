@@ -14,8 +14,11 @@ from benchmarks.harness.record import Evidence
 
 _TESTS = (
     "tests/integration/test_sync.py",
+    "tests/integration/test_sync_watch.py",
+    "tests/integration/test_registry_access.py",
     "tests/unit/registry/test_smoke.py",
     "tests/e2e/test_sync.py",
+    "tests/e2e/test_sync_beside.py",
 )
 
 

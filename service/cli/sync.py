@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0  # seconds that one waits for another who syncs
 _LIFELINE_SECONDS = 0.5
-_URI = "MLFLOW_TRACKING_URI"
 _JITTER = 0.2  # of the pause, either way: many gateways do not ask at once
 
 app = typer.Typer(no_args_is_help=True)
@@ -83,6 +82,7 @@ def watch(
     """
     from service.registry.bell import Bell
     from service.registry.sync import Report
+    from service.settings import REGISTRY
 
     ended = threading.Event()
     if beside is not None:  # a run folder: nobody syncs on for a gateway that has gone
@@ -91,7 +91,7 @@ def watch(
         signal.signal(number, lambda *_: ended.set())
     told: tuple[str, ...] = ()
     with _syncing(repository, url) as (syncing, settings, folder), folder.watching():
-        typer.echo(f"syncing from {_shown(os.environ[_URI])}")
+        typer.echo(f"syncing from {_shown(os.environ[REGISTRY])}")
         pause = settings.registry.poll_seconds
         bell = Bell(folder.path)
         while not ended.is_set():
@@ -175,13 +175,14 @@ def _syncing(
     from service.registry.mlflow import MlflowRegistry, RegistryError
     from service.registry.sync import Sync
     from service.repository import layout
+    from service.settings import REGISTRY
 
     settings, folder = _folder(repository)
     layout.check_repository(settings.repository.path)
-    if not os.environ.get(_URI):
-        raise ConfigurationError(f"{_URI} names no registry, such as http://127.0.0.1:5000")
+    if not os.environ.get(REGISTRY):
+        raise ConfigurationError(f"{REGISTRY} names no registry, such as http://127.0.0.1:5000")
     try:
-        registry = MlflowRegistry(os.environ[_URI])
+        registry = MlflowRegistry(os.environ[REGISTRY])
     except RegistryError as error:
         raise ConfigurationError(str(error)) from None
     gateway = GatewayClient(

@@ -18,6 +18,8 @@ from urllib.parse import quote
 
 import httpx
 
+from service.settings import REGISTRY
+
 _PAGE = 1_000  # models of one search
 _MOST_PAGES = 20
 _SECONDS = 30.0
@@ -83,9 +85,7 @@ class MlflowRegistry:
     ) -> None:
         given = os.environ if environment is None else environment
         if not url.startswith(("http://", "https://")):
-            raise RegistryError(
-                f"MLFLOW_TRACKING_URI is {url!r}: http://… or https://… is expected"
-            )
+            raise RegistryError(f"{REGISTRY} is {url!r}: http://… or https://… is expected")
         self.url = url.rstrip("/")
         headers, credentials = {}, None
         if token := given.get("MLFLOW_TRACKING_TOKEN"):

@@ -17,15 +17,14 @@ from pathlib import Path
 from service.runner import lifeline
 from service.runner.backoff import Backoff
 from service.runner.launch import environment
-from service.settings import Settings
+from service.settings import REGISTRY, Settings
 
-URI = "MLFLOW_TRACKING_URI"
 _STOP_SECONDS = 5.0
 
 
 def wanted(settings: Settings) -> bool:
     """Whether a gateway syncs by itself: a registry is named, and nobody has switched it off."""
-    return settings.registry.sync == "auto" and bool(os.environ.get(URI))
+    return settings.registry.sync == "auto" and bool(os.environ.get(REGISTRY))
 
 
 def start(run_dir: Path, settings: Settings) -> None:

@@ -7,15 +7,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from junitparser import JUnitXml, Skipped
+from junitparser import JUnitXml, Properties, Skipped, TestCase
 
 from benchmarks.harness.gateway import ROOT
 from benchmarks.harness.record import Evidence
 
 _TESTS = (
-    "tests/integration/test_sync.py",
-    "tests/integration/test_sync_watch.py",
-    "tests/integration/test_registry_access.py",
+    "tests/integration/sync",
     "tests/unit/registry/test_smoke.py",
     "tests/e2e/test_sync.py",
     "tests/e2e/test_sync_beside.py",
@@ -43,6 +41,14 @@ def main() -> int:
         failed = bool(case.result) and not skipped
         said = "skipped" if skipped else "FAILED" if failed else f"as it should, {case.time:.1f} s"
         evidence.add(name, said, "as it should", holds=not case.result)
+        if told := _told(case):
+            evidence.add("  the operator sees", told)
         if failed:
             evidence.fault(name)
     return evidence.finish()
+
+
+def _told(case: TestCase) -> str:
+    """What the test recorded of what is said."""
+    found = case.child(Properties)
+    return "; ".join(str(one.value) for one in found or ())

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 FOLDER = Path(__file__).parents[2] / "docs" / "evidence"
 _PACKAGES = (
@@ -77,7 +78,8 @@ class Evidence:
         table = Table("figure", "measured", "target", "", title=f"{self.topic} — {self.backend}")
         for figure in self.figures:
             mark = {None: "", True: "holds", False: "MISSED"}[figure.holds]
-            table.add_row(figure.name, figure.measured, figure.target, mark)
+            cells = (figure.name, figure.measured, figure.target, mark)
+            table.add_row(*map(Text, cells))  # brackets are no markup
         console = Console(width=140)
         console.print(table)
         for what in self.wrong[:20]:

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,9 @@ MODEL = "watched"
 PATIENCE = 60.0  # seconds
 
 
-def test_a_disk_that_takes_nothing_is_told_and_heals(registry_url: str, tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_is_told_and_heals(
+    registry_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Not even the sync's own state can be written; once there is room, all is fetched."""
     registered = Registered(registry_url)
     registered.model(MODEL, serve=False)
@@ -48,6 +51,7 @@ def test_a_disk_that_takes_nothing_is_told_and_heals(registry_url: str, tmp_path
     try:
         for line in process.stdout:
             if b"File too large" in line:
+                record_property("told", line.decode().strip())
                 break
         unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
         psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, unlimited)

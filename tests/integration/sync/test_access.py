@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from benchmarks.harness.registered import Registered
 from benchmarks.harness.registry import registry
 from service.registry.mlflow import MlflowRegistry, RegistryError
 
+Recorded = Callable[[str, object], None]
 ADMIN = ("admin", "not-as-delivered")
 
 
@@ -110,21 +111,27 @@ def test_who_logs_in_and_trusts_the_certificate_reads_all(guarded: Guarded) -> N
 
 
 @pytest.mark.parametrize("password", ["", "wrong"])
-def test_who_does_not_log_in_is_told_how(guarded: Guarded, password: str) -> None:
+def test_who_does_not_log_in_is_told_how(
+    guarded: Guarded, password: str, record_property: Recorded
+) -> None:
     """Without a login, or with a wrong one; the password is not in what is said."""
     login = {"MLFLOW_TRACKING_USERNAME": ADMIN[0], "MLFLOW_TRACKING_PASSWORD": password}
     found = MlflowRegistry(guarded.url, guarded.environment(**login if password else {}))
     with pytest.raises(RegistryError, match="MLFLOW_TRACKING_USERNAME and _PASSWORD") as refused:
         found.models()
     assert "wrong" not in str(refused.value)
+    record_property("told", str(refused.value))
     found.close()
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(guarded: Guarded) -> None:
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    guarded: Guarded, record_property: Recorded
+) -> None:
     """Unless MLflow's own variable says that it need not be looked at."""
     stranger = MlflowRegistry(guarded.url, {})
-    with pytest.raises(RegistryError, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(RegistryError, match="CERTIFICATE_VERIFY_FAILED") as refused:
         stranger.models()
+    record_property("told", str(refused.value))
     stranger.close()
     careless = MlflowRegistry(guarded.url, {"MLFLOW_TRACKING_INSECURE_TLS": "true"})
     with pytest.raises(RegistryError, match=r"refuses .*401"):

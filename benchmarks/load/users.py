@@ -25,6 +25,7 @@ from benchmarks.sla import Sla, SlaError, Target
 
 _BEGIN, _SAMPLES, _REFUSAL = "lupine-begin", "lupine-samples", "lupine-refusal"
 _REPORT_SECONDS = 1.0
+_HEARD_SECONDS = 0.01
 _SPAWN_SECONDS = 2.0  # all users are there within about so long
 
 _log = logging.getLogger(__name__)
@@ -83,28 +84,14 @@ class Session:
 
     def on_spawning_complete(self, **_: Any) -> None:
         """All users are there: let them begin."""
-        collector, runner = self.collector, self.environment.runner
+        collector = self.collector
         if collector is None or collector.running:
             return
-        if self.generator is not None:
-            collector.begin(1)
-            self.generator.begin(0, collector.seed, [(0, 1)] * len(self.sla.target))
-        else:
-            workers = runner.clients.running
-            # Locust deals the users out as it likes: a process may have none of a target's.
-            shares = [
-                parts([worker.user_classes_count.get(_name(index), 0) for worker in workers])
-                for index in range(len(self.sla.target))
-            ]
-            collector.begin(len(workers))
-            for number, worker in enumerate(workers):
-                begin = {
-                    "worker": number,
-                    "seed": collector.seed,
-                    "parts": [share[number] for share in shares],
-                    "sla": slas.digest(self.sla),
-                }
-                runner.send_message(_BEGIN, begin, worker.id)
+        if self.generator is None:
+            self._greenlets.append(gevent.spawn(self._begin_others, collector))
+            return
+        collector.begin(1)
+        self.generator.begin(0, collector.seed, [(0, 1)] * len(self.sla.target))
         self._greenlets.append(gevent.spawn(self._look, collector))
 
     def on_test_stop(self, environment: Any, **_: Any) -> None:
@@ -122,6 +109,30 @@ class Session:
             _log.info("written to %s", folder)
 
     # ------------------------------------------------------------------ between the processes
+
+    def _begin_others(self, collector: Collector) -> None:
+        """Of a master: once it has heard of all users. Locust itself waits a second for that."""
+        runner = self.environment.runner
+        while sum(worker.user_count for worker in runner.clients.running) < _users(self.sla):
+            gevent.sleep(_HEARD_SECONDS)
+        if collector.running:
+            return
+        workers = runner.clients.running
+        # Locust deals the users out as it likes: a process may have none of a target's.
+        shares = [
+            parts([worker.user_classes_count.get(_name(index), 0) for worker in workers])
+            for index in range(len(self.sla.target))
+        ]
+        collector.begin(len(workers))
+        for number, worker in enumerate(workers):
+            begin = {
+                "worker": number,
+                "seed": collector.seed,
+                "parts": [share[number] for share in shares],
+                "sla": slas.digest(self.sla),
+            }
+            runner.send_message(_BEGIN, begin, worker.id)
+        self._greenlets.append(gevent.spawn(self._look, collector))
 
     def _on_begin(self, environment: Any, msg: Any, **_: Any) -> None:  # noqa: ARG002 - Locust's signature
         if msg.data["sla"] != slas.digest(self.sla):
@@ -211,6 +222,11 @@ def users(session: Session) -> dict[str, type[User]]:
     }
 
 
+def _users(sla: Sla) -> int:
+    """Of all targets and processes."""
+    return sum(slas.connections(target) for target in sla.target)
+
+
 def _name(index: int) -> str:
     """Of a target's user class."""
     return f"Target{index}"
@@ -262,7 +278,7 @@ def shape(session: Session) -> type[LoadTestShape]:
             """How many users there should be now; None ends the test."""
             if session.over and (session.collector is None or session.collector.scraped):
                 return None
-            count = sum(slas.connections(target) for target in session.sla.target)
+            count = _users(session.sla)
             return count, max(count / _SPAWN_SECONDS, 10.0)
 
     return Shape

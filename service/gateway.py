@@ -31,6 +31,7 @@ from service.frontends.seats import Seats
 from service.protocol.messages import Snapshot
 from service.protocol.ports import Engine
 from service.registry.bell import Bell
+from service.registry.control import Control
 from service.registry.exposition import exposition
 from service.registry.webhook import Webhook
 from service.repository.ledger import Ledger
@@ -104,11 +105,7 @@ class Gateway:
             self.telemetry,
             gate,
             Bodies(held, max_bytes=settings.server.max_body_bytes),
-            Webhook(
-                settings.registry.webhook_secret.get_secret_value(),
-                Bell(self._sync_folder),
-                run_dir / "deliveries",
-            ).receive,
+            self._control(),
         )
         self.direct = DirectFrontend(
             self.dataplane, self.telemetry, held, max_bytes=settings.server.max_body_bytes
@@ -126,6 +123,12 @@ class Gateway:
             handover=self.handover,
         )
         self._fresh: asyncio.Task[None] | None = None
+
+    def _control(self) -> Control:
+        """Of the registry sync, which is another process."""
+        bell = Bell(self._sync_folder)
+        secret = self.settings.registry.webhook_secret.get_secret_value()
+        return Control(self.settings, Webhook(secret, bell, self._run_dir / "deliveries"), bell)
 
     def _engine(self) -> Engine:
         settings = self.settings

@@ -118,13 +118,13 @@ def status(*, repository: Repository = None, as_json: screen.AsJson = False) -> 
     """
     import msgspec
 
-    from service.registry import beat
+    from service.registry import beat, control
 
     _, folder = _folder(repository)
-    state = folder.read()
     if as_json:
-        typer.echo(msgspec.json.encode(state).decode())
+        typer.echo(msgspec.json.encode(control.status(folder.path)).decode())
         return
+    state = folder.read()
     rows = [
         (
             name,
@@ -171,35 +171,14 @@ def rollback(
 def _syncing(
     repository: Path | None, url: str | None
 ) -> Iterator[tuple[Sync, Settings, StateFolder]]:
-    from service.registry.gateway_client import GatewayClient
-    from service.registry.mlflow import MlflowRegistry, RegistryError
-    from service.registry.sync import Sync
-    from service.repository import layout
-    from service.settings import REGISTRY
+    from service.registry import control
 
     settings, folder = _folder(repository)
-    layout.check_repository(settings.repository.path)
-    if not os.environ.get(REGISTRY):
-        raise ConfigurationError(f"{REGISTRY} names no registry, such as http://127.0.0.1:5000")
-    try:
-        registry = MlflowRegistry(os.environ[REGISTRY])
-    except RegistryError as error:
-        raise ConfigurationError(str(error)) from None
-    gateway = GatewayClient(
-        url or f"http://{settings.server.url_host}:{settings.server.port}",
-        settings.admin_key.get_secret_value(),
-    )
-    try:
-        with screen.stderr().status("syncing") as spinner:
-            path = settings.repository.path
-            told = spinner.update
-            syncing = Sync(
-                registry, path, folder, settings=settings.registry, gateway=gateway, told=told
-            )
-            yield syncing, settings, folder
-    finally:
-        gateway.close()
-        registry.close()
+    with (
+        screen.stderr().status("syncing") as spinner,
+        control.opened(settings, folder, url, spinner.update) as syncing,
+    ):
+        yield syncing, settings, folder
 
 
 def _folder(repository: Path | None) -> tuple[Settings, StateFolder]:

@@ -7,14 +7,12 @@ repository, the model configuration and statistics.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote_to_bytes
-
-import msgspec
 
 from service.dataplane import DataPlane
 from service.errors import (
@@ -24,8 +22,9 @@ from service.errors import (
     ShedError,
     UnsupportedError,
 )
-from service.frontends import admin, http_access, identity
+from service.frontends import admin, http_access, http_intake, identity
 from service.frontends.admin import AdminGate
+from service.frontends.http_admin import Administration, Syncing
 from service.frontends.http_body import Bodies, Body, ClientGoneError, Receive, compress
 from service.frontends.http_call import (
     CLIENT_GONE,
@@ -48,9 +47,6 @@ _CONTROL = CONTROL.encode()
 _BINARY = (b"content-type", b"application/octet-stream")
 _NOT_OFFERED = ("trace", "logging", "systemsharedmemory", "cudasharedmemory")
 
-Hear = Callable[[Mapping[str, str], bytes], object]
-"""Takes a delivery of a webhook: its headers, by lower-case name, and body; raises a refusal."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -63,13 +59,13 @@ class HttpFrontend:
         telemetry: Telemetry,
         gate: AdminGate,
         bodies: Bodies,
-        hear: Hear,
+        syncing: Syncing,
     ) -> None:
         self._dataplane = dataplane
         self._telemetry = telemetry
         self._gate = gate
         self._bodies = bodies
-        self._hear = hear
+        self._administration = Administration(dataplane, telemetry, gate, bodies, syncing)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every failure is answered with its reason."""
@@ -77,7 +73,7 @@ class HttpFrontend:
         call.span = http_access.span(call, self._telemetry)
         try:
             if scope["raw_path"].startswith(_CONTROL):
-                await self._administer(call, _segments(scope))
+                await self._administration.dispatch(call, _segments(scope))
             else:
                 await self._dispatch(call, _segments(scope))
         except LupineError as error:
@@ -123,36 +119,6 @@ class HttpFrontend:
             case _:
                 raise NotFoundError("no such path under /v2: see /docs")
 
-    async def _administer(self, call: Call, segments: Sequence[str]) -> None:
-        """What is under /lupine/v1: for whoever may administer."""
-        match segments:
-            case ["v1", "routes"]:
-                call.allow("POST")
-                self._check_admin(call)
-                await call.reply(await self._dataplane.routes_changed())
-            case ["v1", "webhooks", "mlflow"]:
-                call.allow("POST")
-                await self._deliver(call)
-            case _:
-                raise NotFoundError(
-                    "no such path under /lupine: v1/routes and v1/webhooks/mlflow are there"
-                )
-
-    async def _deliver(self, call: Call) -> None:
-        """A delivery of MLflow's: its signature is the credential."""
-        body = await self._read(call)
-        heard = False
-        try:
-            self._hear(_text(call.headers), bytes(body.data))
-            heard = True
-        finally:
-            body.release()
-            self._telemetry.webhook(heard=heard)
-        await call.reply({"heard": heard})
-
-    def _check_admin(self, call: Call) -> None:
-        self._gate.check(call.peer, _text(call.headers))
-
     async def _repository(self, call: Call, rest: Sequence[str]) -> None:
         match rest:
             case ["index"]:
@@ -192,7 +158,7 @@ class HttpFrontend:
         await call.reply({"model_stats": list(found)})
 
     async def _index(self, call: Call) -> None:
-        asked = await self._json(call, "POST")
+        asked = await http_intake.read_object(self._bodies, call)
         ready = asked.get("ready", False)
         if not isinstance(ready, bool):
             raise InvalidRequestError(f"'ready' is {ready!r:.60}: true or false is expected")
@@ -201,8 +167,8 @@ class HttpFrontend:
 
     async def _control(self, call: Call, model: str, verb: str) -> None:
         call.allow("POST")
-        self._check_admin(call)
-        parameters = (await self._json(call, "POST")).get("parameters", {})
+        self._gate.check(call.peer, http_intake.text(call.headers))
+        parameters = (await http_intake.read_object(self._bodies, call)).get("parameters", {})
         if not isinstance(parameters, dict):
             raise InvalidRequestError("'parameters' is no object")
         admin.check_names(parameters)
@@ -216,7 +182,7 @@ class HttpFrontend:
         try:
             call.allow("POST")
             with call.while_connected():
-                body = await self._read(call)
+                body = await http_intake.read(self._bodies, call)
                 arrived = perf_counter()
                 answer, headers = await self._run(call, model, version, body)
             code = HTTPStatus.OK.value
@@ -268,31 +234,6 @@ class HttpFrontend:
             headers.append((b"content-encoding", encoding))
         call.version = response.version
         return answer, headers
-
-    async def _read(self, call: Call) -> Body:
-        body = await self._bodies.read(
-            call.receive, call.text(b"content-length"), call.text(b"content-encoding")
-        )
-        call.received = body.data.nbytes
-        return body
-
-    async def _json(self, call: Call, method: str) -> Mapping[str, Any]:
-        """The body of a control request: an object, or nothing."""
-        call.allow(method)
-        body = await self._read(call)
-        try:
-            found = msgspec.json.decode(body.data) if body.data else {}
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequestError(f"the request's JSON: {error}") from None
-        finally:
-            body.release()
-        if not isinstance(found, dict):
-            raise InvalidRequestError("the request's JSON is no object")
-        return found
-
-
-def _text(headers: Mapping[bytes, bytes]) -> dict[str, str]:
-    return {k.decode("latin-1"): v.decode("latin-1") for k, v in headers.items()}
 
 
 def _segments(scope: Scope) -> list[str]:

@@ -77,13 +77,13 @@ class Call:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def allow(self, method: str) -> None:
+    def allow(self, *methods: str) -> None:
         """Let GET stand for HEAD too.
 
         Raises:
             MethodNotAllowedError: the request has another method.
         """
-        allowed = ("GET", "HEAD") if method == "GET" else (method,)
+        allowed = (*methods, "HEAD") if "GET" in methods else methods
         if self.method not in allowed:
             raise MethodNotAllowedError(self.method, ", ".join(allowed))
 

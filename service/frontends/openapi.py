@@ -15,6 +15,8 @@ from service.frontends.openapi_schemas import SCHEMAS, Json, schema
 _OIP = "Open Inference Protocol"
 _REPOSITORY = "Model repository"
 _HEALTH = "Health and metrics"
+_REGISTRY = "Registry sync"
+_ADMIN: Json = {"security": [{"adminKey": []}, {}]}
 
 
 def _ref(kind: str, name: str) -> Json:
@@ -147,8 +149,27 @@ def _control(summary: str) -> Json:
         (400, 401, 403, 404, *_BODY, 500, 501, 503, 504),
         headers=("Encoding",),
         requestBody={"content": _json(schema("ControlRequest"))},
-        security=[{"adminKey": []}, {}],
+        **_ADMIN,
     )
+
+
+def _of_the_sync() -> Json:
+    status, denied = schema("SyncStatus"), (401, 403, 500)
+    roll_back = _operation(
+        _REGISTRY,
+        "Let an alias name the version that it named before",
+        schema("Report"),
+        (400, 404, *_BODY, 503, *denied),
+        headers=("Encoding",),
+        requestBody={"required": True, "content": _json(schema("RollbackRequest"))},
+        **_ADMIN,
+    )
+    seen = _operation(_REGISTRY, "What is synced, routed and refused", status, denied, **_ADMIN)
+    look = _operation(_REGISTRY, "Look at the registry now", status, (503, *denied), **_ADMIN)
+    return {
+        "/lupine/v1/sync": {"get": seen, "post": look},
+        "/lupine/v1/rollback": {"post": roll_back},
+    }
 
 
 def _paths() -> Json:
@@ -178,7 +199,7 @@ def _paths() -> Json:
         paths[f"/v2/models/{{model}}/versions/{{version}}{below}"] = {
             "parameters": [*model, _ref("parameters", "Version")]
         } | item
-    return paths
+    return paths | _of_the_sync()
 
 
 _PLAIN = {"200": {"description": "yes"}, "503": {"description": "no"}}

@@ -96,6 +96,22 @@ SCHEMAS: Json = {
             "description": "`config` and `file:*` are refused: models come from the repository",
         }
     ),
+    "SyncStatus": _object(
+        ("models", "refused", "registry", "looked_at"),
+        models={"type": "object", "description": "by name: versions, routes, canary, shadow"},
+        refused={"type": "object", "description": "by <model>/<version>: why it is not served"},
+        registry={"type": "string", "description": "what is wrong with the registry"},
+        looked_at={"type": ["number", "null"], "description": "seconds since 1970"},
+    ),
+    "RollbackRequest": _object(
+        ("model",),
+        closed=True,
+        model={"type": "string"},
+        alias={"type": "string", "default": "champion"},
+    ),
+    "Report": _object(
+        ("done", "wrong"), done=_list({"type": "string"}), wrong=_list({"type": "string"})
+    ),
     "InferInput": _object(
         ("name", "shape", "datatype"),
         name=_NAME,

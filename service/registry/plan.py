@@ -109,16 +109,16 @@ def retirements(wanted: Mapping[str, Aliases], state: State, keep: int) -> list[
 def rolled_back(model: Model, alias: str) -> tuple[str, str] | None:
     """The version that an alias names and the one that it named before; None if it has none."""
     now = model.routes.get(alias)
-    before = [one for one in model.before if one != now and one in model.versions]
+    before = [one for one in model.before.get(alias, ()) if one != now and one in model.versions]
     return (now, before[-1]) if now is not None and before else None
 
 
 def flipped(model: Model, flip: Flip, order: int) -> Model:
-    """The model after a flip: what its champion was is remembered, and what is routed is young."""
-    old, new = model.routes.get(CHAMPION), flip.routes.get(CHAMPION)
-    before = model.before
-    if old is not None and old != new:
-        before = (*(one for one in before if one != old), old)
+    """The model after a flip: what its aliases named is remembered, and what is routed is young."""
+    before = dict(model.before)
+    for alias, old in model.routes.items():
+        if flip.routes.get(alias) != old:
+            before[alias] = (*(one for one in before.get(alias, ()) if one != old), old)
     routed = set(flip.routes.values())
     young = routed - set(model.routes.values())
     versions = {
@@ -126,7 +126,7 @@ def flipped(model: Model, flip: Flip, order: int) -> Model:
         for version, one in model.versions.items()
     }
     # A canary or shadow that has become the champion, or lost its alias, is none any more.
-    others = routed - {new}
+    others = routed - {flip.routes.get(CHAMPION)}
     return Model(
         versions=versions,
         routes=flip.routes,

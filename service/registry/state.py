@@ -40,7 +40,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model that the sync looks after.
 
-    `routes` are the aliases with their versions; `before` the versions that `champion` had, the
+    `routes` are the aliases with their versions; `before` the versions that each alias named, the
     latest last; `held` are aliases that were rolled back here, with the version that they are not
     to go to again until the registry names another. `canary` and `shadow` are as the tags of
     versions say.
@@ -48,7 +48,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     versions: Mapping[str, Published] = {}
     routes: Mapping[str, str] = {}
-    before: tuple[str, ...] = ()
+    before: Mapping[str, tuple[str, ...]] = {}
     held: Mapping[str, str] = {}
     canary: Canary | None = None
     shadow: Shadow | None = None

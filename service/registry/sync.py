@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from service.errors import ConfigurationError
+from service.errors import InvalidRequestError, NotFoundError
 from service.protocol.routes import CHAMPION
 from service.registry import beat, canary, configuring, fetch, plan, smoke
 from service.registry.gateway_client import GatewayClient
@@ -128,16 +128,18 @@ class Sync:
         aside until it names another version than the one that was rolled back.
 
         Raises:
-            ConfigurationError: there is no such model or alias, or it never named another version.
+            NotFoundError: there is no such model or alias.
+            InvalidRequestError: it never named another version that is still here.
+            ConfigurationError: the state cannot be read.
         """
         state = self._folder.read()
         model = state.models.get(name)
         if model is None or alias not in model.routes:
             known = ", ".join(sorted(state.models)) or "none"
-            raise ConfigurationError(f"{name!r} has no alias {alias!r} here: models are {known}")
+            raise NotFoundError(f"{name!r} has no alias {alias!r} here: models are {known}")
         pair = plan.rolled_back(model, alias)
         if pair is None:
-            raise ConfigurationError(
+            raise InvalidRequestError(
                 f"{name}@{alias} names version {model.routes[alias]} and has named no other "
                 "that is still here"
             )
@@ -280,7 +282,12 @@ class Sync:
             course.done.append(f"{retire.model}: old versions stay for now: {error.reason}")
             return state
         changed = msgspec.structs.replace(
-            model, versions=left, before=tuple(one for one in model.before if one in left)
+            model,
+            versions=left,
+            before={
+                alias: tuple(one for one in had if one in left)
+                for alias, had in model.before.items()
+            },
         )
         state = msgspec.structs.replace(state, models={**state.models, retire.model: changed})
         self._folder.write(state)

@@ -18,6 +18,7 @@ MODEL = "beside"
 SHARED = "between the two"
 PATIENCE = 60.0  # seconds
 HOOK = "/lupine/v1/webhooks/mlflow"
+SYNC, ROLLBACK = "/lupine/v1/sync", "/lupine/v1/rollback"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,59 @@ def test_an_unsigned_delivery_is_refused_and_counted(running: Running) -> None:
     assert "x-mlflow-signature" in answer.json()["error"]
     metrics = httpx.get(f"{running.url}/metrics").text
     assert 'lupine_sync_webhooks_total{heard="false"}' in metrics
+
+
+def await_canary(running: Running, share: float | None) -> None:
+    """Until the plain name has a canary of this share; None: no canary."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        canary = httpx.get(f"{running.url}{SYNC}").json()["models"][MODEL]["canary"]
+        if (canary or {"share": None})["share"] == share:
+            return
+        assert time.monotonic() < until, canary
+        time.sleep(0.05)
+
+
+def test_an_administrator_has_the_registry_looked_at(
+    running: Running, registered: Registered
+) -> None:
+    """No webhook tells of a tag, and the next poll is an hour away."""
+    champion = registered.aliases(MODEL)["champion"]
+    version = registered.version(MODEL, {"model.onnx": adding.model(9.0)})
+    registered.alias(MODEL, "challenger", version)
+    for tag, share in (("0.25", 0.25), ("0", None)):
+        registered.tag(MODEL, version, "lupine.canary", tag)
+        assert httpx.post(f"{running.url}{SYNC}").json()["looked_at"] < time.time()
+        await_canary(running, share)
+    assert httpx.get(f"{running.url}{SYNC}").json()["models"][MODEL]["routes"] == {
+        "champion": champion,
+        "challenger": version,
+    }
+
+
+def test_an_administrator_rolls_back_over_http(running: Running, registered: Registered) -> None:
+    """To the version before, in the registry too; what cannot be is told, and changes nothing."""
+    before = registered.aliases(MODEL)["champion"]
+    version = publish(registered, 4.0)
+    await_version(running, version)
+    report = httpx.post(f"{running.url}{ROLLBACK}", json={"model": MODEL}, timeout=PATIENCE).json()
+    assert report["wrong"] == []
+    assert f"{MODEL}@champion: {version} → {before}" in report["done"]
+    assert answers(running) == before
+    assert registered.aliases(MODEL)["champion"] == before
+    for asked, code, told in (
+        ({"model": "nobody"}, 404, "'nobody' has no alias 'champion' here"),
+        ({"model": MODEL, "alias": "challenger"}, 400, "has named no other"),
+        ({"model": MODEL, "version": "1"}, 400, "'version' is unknown: model and alias are known"),
+        ({"alias": "champion"}, 400, '"model": <name>'),
+    ):
+        refused = httpx.post(f"{running.url}{ROLLBACK}", json=asked)
+        assert (refused.status_code, told in refused.json()["error"]) == (code, True), refused.text
+    foreign = {"X-Forwarded-For": "10.0.0.9"}
+    for path, method in ((SYNC, "GET"), (SYNC, "POST"), (ROLLBACK, "POST")):
+        asked_from_afar = httpx.request(method, f"{running.url}{path}", headers=foreign)
+        assert asked_from_afar.status_code == 403
+    assert answers(running) == before
 
 
 def test_a_sync_that_is_killed_is_started_again(running: Running, registered: Registered) -> None:

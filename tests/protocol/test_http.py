@@ -154,7 +154,7 @@ def test_routes_are_looked_at_again_by_whoever_may_administer(strict: Serving) -
         assert http.post("/lupine/v1/routes", headers=key).json() == {}
         assert http.get("/lupine/v1/routes", headers=key).status_code == 405
         assert (
-            "v1/routes and v1/webhooks/mlflow are there"
+            "v1/sync, v1/rollback, v1/routes and v1/webhooks/mlflow are there"
             in http.post("/lupine/v1/x", headers=key).json()["error"]
         )
 

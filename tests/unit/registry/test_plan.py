@@ -26,7 +26,7 @@ def model(
     return Model(
         versions={one: published(at) for at, one in enumerate(versions.split(), 1)},
         routes=routes,
-        before=tuple(before.split()),
+        before={"champion": tuple(before.split())},
         held=held or {},
     )
 
@@ -76,11 +76,15 @@ def test_what_was_champion_is_remembered() -> None:
     """A rollback goes to the version that was champion before, if it is still here."""
     flip = Flip("a", {"champion": "2"}, {})
     after = plan.flipped(model("1 2", champion="1"), flip, order=9)
-    assert after.before == ("1",)
+    assert after.before == {"champion": ("1",)}
     assert after.versions["2"].order == 9
     assert plan.rolled_back(after, "champion") == ("2", "1")
     back = plan.flipped(after, Flip("a", {"champion": "1"}, {"champion": "2"}), order=10)
     assert plan.rolled_back(back, "champion") == ("1", "2")
+    other = plan.flipped(after, Flip("a", {**after.routes, "next": "2"}, {}), order=10)
+    assert plan.rolled_back(other, "next") is None  # what the champion was is not its own
+    moved = plan.flipped(other, Flip("a", {**after.routes, "next": "1"}, {}), order=11)
+    assert plan.rolled_back(moved, "next") == ("1", "2")
     gone = msgspec.structs.replace(after, versions={"2": published()})
     assert plan.rolled_back(gone, "champion") is None
     assert plan.rolled_back(model("1"), "champion") is None

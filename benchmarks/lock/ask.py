@@ -17,6 +17,7 @@ from benchmarks.lock.verbs import Fate, Verb
 _SECONDS = 15.0
 _HTTP = {
     200: Fate.DONE,
+    400: Fate.INVALID,
     401: Fate.UNAUTHENTICATED,
     403: Fate.FORBIDDEN,
     404: Fate.NOT_FOUND,

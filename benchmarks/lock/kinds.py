@@ -48,11 +48,16 @@ _MODEL = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 _READING = (
     "get /v2", "get /v2/health/live", "get /v2/health/ready", "get /v2/models/stats",
     "post /v2/repository/index", "get /livez", "get /readyz", "get /metrics", "post /identify",
+    "get /lupine/v1/sync",
     *(f"get {path}{below}" for path in _MODEL for below in ("", "/ready", "/config", "/stats")),
     *(f"post {path}/infer" for path in _MODEL),
 )  # fmt: skip
+_CHANGING = (
+    *(f"post /v2/repository/models/{{model}}/{verb}" for verb in ("load", "unload")),
+    *(f"post /lupine/v1/{verb}" for verb in ("sync", "rollback")),
+)
 PATHS: Mapping[str, Kind] = dict.fromkeys(_READING, Kind.READS) | dict.fromkeys(
-    (f"post /v2/repository/models/{{model}}/{verb}" for verb in ("load", "unload")), Kind.CHANGES
+    _CHANGING, Kind.CHANGES
 )
 """By `method path`, as the OpenAPI document spells them."""
 

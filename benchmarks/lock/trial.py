@@ -145,7 +145,9 @@ def wakeable(root: Path) -> None:
 
 
 def _effect(state: dict[str, str], verb: Verb) -> dict[str, str]:
-    """The index after a load of the one or an unload of the other, whichever it was."""
+    """The index after a load of the one or an unload of the other, whichever it was, if any."""
+    if not verb.model:
+        return state
     loads = verb.model == ASLEEP
     changed = {f"{ASLEEP}/1": "READY"} if loads else {f"{AWAKE}/": "UNAVAILABLE"}
     gone = f"{ASLEEP}/" if loads else f"{AWAKE}/1"

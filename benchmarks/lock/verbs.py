@@ -32,6 +32,7 @@ class Fate(Enum):
     DONE = "done"
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
+    INVALID = "invalid"
     NOT_FOUND = "not found"
     NOT_ALLOWED = "not allowed"
     NOT_OFFERED = "not offered"
@@ -45,7 +46,7 @@ class Verb:
         wire: http or grpc.
         group: what kind of verb, a row of the table.
         target: the request's target, or the RPC.
-        model: what it would change: `asleep` by a load, `awake` by an unload.
+        model: what it would change: `asleep` by a load, `awake` by an unload; empty: neither.
         body: JSON, or the message.
         method: of HTTP.
         header: one more, of HTTP.
@@ -84,6 +85,7 @@ def verbs() -> Iterator[Verb]:
     yield from _other_methods()
     yield from _written()
     yield from _not_offered()
+    yield from _of_the_sync()
     yield from _elsewhere()
 
 
@@ -231,11 +233,32 @@ def _not_offered() -> Iterator[Verb]:
     yield Verb(wire="http", group=group, target=target, permitted=Fate.NOT_FOUND, gated=False)
 
 
+def _of_the_sync() -> Iterator[Verb]:
+    """And its webhook, which no key opens; here it has no secret."""
+    offered: dict[str, dict[str, tuple[Fate, bool]]] = {
+        "sync": {"GET": (Fate.DONE, True), "POST": (Fate.DONE, True)},
+        "routes": {"POST": (Fate.DONE, True)},
+        "rollback": {"POST": (Fate.INVALID, True)},  # it names no model
+        "webhooks/mlflow": {"POST": (Fate.FORBIDDEN, False)},
+    }
+    for below, methods in offered.items():
+        for method in ("POST", "PUT", "DELETE", "GET"):
+            permitted, gated = methods.get(method, (Fate.NOT_ALLOWED, False))
+            yield Verb(
+                wire="http",
+                group="/lupine/v1",
+                target=f"/lupine/v1/{below}",
+                model="",
+                method=method,
+                permitted=permitted,
+                gated=gated,
+            )
+
+
 def _elsewhere() -> Iterator[Verb]:
     """What is not there yet, and what BentoML would offer if a task asked for it."""
     for below in (
-        "", "/models", f"/models/{AWAKE}/pin", f"/models/{AWAKE}/unpin", "/sync", "/rollback",
-        "/release", "/capture", "/webhooks/mlflow",
+        "", "/models", f"/models/{AWAKE}/pin", f"/models/{AWAKE}/unpin", "/release", "/capture",
     ):  # fmt: skip
         for method in ("POST", "PUT", "DELETE", "GET"):
             yield _beside("/lupine/v1", f"/lupine/v1{below}", method, Fate.NOT_FOUND)

@@ -158,6 +158,7 @@ class HttpFrontend:
         await call.reply({"model_stats": list(found)})
 
     async def _index(self, call: Call) -> None:
+        call.allow("POST")
         asked = await http_intake.read_object(self._bodies, call)
         ready = asked.get("ready", False)
         if not isinstance(ready, bool):

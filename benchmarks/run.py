@@ -7,7 +7,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from rich.table import Table
 
 from benchmarks import report, result, sla_file, verdict, workloads
 from benchmarks import sla as slas
+from benchmarks.harness.gateway import free_port
 from benchmarks.load import variables
 from benchmarks.quick import quick
 from benchmarks.sla import Sla
@@ -146,7 +146,7 @@ def command(options: Options, sla: Sla, number: int, progress: Path) -> list[str
     found += ["--progress", str(progress), *options.remote]
     if processes > 1:
         # Locust's own port is a fixed one, at every address: two runs would meet there.
-        host, port = _free_address()
+        host, port = "127.0.0.1", str(free_port())
         found += ["--processes", str(processes), "--expect-workers-max-wait", str(_WORKERS_SECONDS)]
         found += ["--master-bind-host", host, "--master-bind-port", port]
         found += ["--master-host", host, "--master-port", port]
@@ -156,12 +156,6 @@ def command(options: Options, sla: Sla, number: int, progress: Path) -> list[str
 def _longest(sla: Sla) -> float:
     """Seconds that a repetition may take, however slow the machine is."""
     return _MARGIN_SECONDS + sla.warmup_seconds + sla.duration_seconds + 2 * sla.timeout_seconds
-
-
-def _free_address() -> tuple[str, str]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        host, port = listener.getsockname()
-    return str(host), str(port)
 
 
 def repeat(options: Options, sla: Sla, number: int, console: Console) -> bool:

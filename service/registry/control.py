@@ -91,8 +91,13 @@ class Control:
         self._bell = bell
 
     def deliver(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Take a delivery of MLflow's; see `Webhook.receive`."""
-        self._webhook.receive(headers, body)
+        """Take a delivery of MLflow's; see `Webhook.receive`.
+
+        Raises:
+            UnavailableError: the sync's folder, or the run folder, cannot be written.
+        """
+        with _ringing():
+            self._webhook.receive(headers, body)
 
     def look(self) -> None:
         """Have whoever watches the registry look at it now.
@@ -100,10 +105,8 @@ class Control:
         Raises:
             UnavailableError: the sync's folder cannot be written.
         """
-        try:
+        with _ringing():
             self._bell.ring()
-        except OSError as error:
-            raise UnavailableError(f"the bell of the sync cannot be rung: {error}") from None
 
     def status(self) -> dict[str, Any]:
         """As the function of that name.
@@ -131,3 +134,11 @@ class Control:
         except ConfigurationError as error:
             raise UnavailableError(error.message) from None
         return {"done": list(report.done), "wrong": list(report.wrong)}
+
+
+@contextmanager
+def _ringing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(f"the bell of the sync cannot be rung: {error}") from None

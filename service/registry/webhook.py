@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from service.errors import ForbiddenError, ShedError, UnauthenticatedError, UnavailableError
+from service.errors import ForbiddenError, ShedError, UnauthenticatedError
 from service.registry.bell import Bell
 
 SIGNATURE, TIMESTAMP, DELIVERY = (
@@ -75,7 +75,7 @@ class Webhook:
             ForbiddenError: no secret is set, or the very delivery came before.
             ShedError: too many come.
             UnauthenticatedError: it is not signed with the secret, or not of now.
-            UnavailableError: the sync's folder, or the run folder, cannot be written.
+            OSError: the sync's folder, or the run folder, cannot be written.
         """
         if not self._secret:
             raise ForbiddenError(
@@ -90,11 +90,8 @@ class Webhook:
                 f"{SIGNATURE} is not that of this body by the webhook's secret"
             )
         self._check_now(timestamp)
-        try:
-            self._check_new(delivery)
-            self._bell.ring()
-        except OSError as error:
-            raise UnavailableError(f"the bell of the sync cannot be rung: {error}") from None
+        self._check_new(delivery)
+        self._bell.ring()
 
     def _take_turn(self) -> None:
         """A bucket of tokens that fills again."""

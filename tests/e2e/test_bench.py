@@ -341,10 +341,14 @@ def test_a_baseline_is_compared_with_and_kept(
     path.write_text(path.read_text().replace("error_ratio", "regression = 50.0, error_ratio"))
     flags = ("--sla", str(path), "--out", "second", "--baseline", "first")
     done = bench(*flags, *at(running), folder=tmp_path)
-    (target,) = document.read(tmp_path / "second").verdict.targets
+    second = document.read(tmp_path / "second")
+    (target,) = second.verdict.targets
     claim = next(claim for claim in target.claims if "baseline" in claim.name)
-    assert claim.measured is not None
-    assert 0.02 < claim.measured < 50
+    p99s = {one.name: one.latency.p99_ms for one in document.read(report).targets}
+    before, (now,) = p99s["by http-json"], [one.latency.p99_ms for one in second.targets]
+    assert before is not None
+    assert now is not None
+    assert claim.measured == pytest.approx(now / before)
     shutil.rmtree(tmp_path / "first")
     assert bench("verify", "second", folder=tmp_path).returncode == done.returncode
 
